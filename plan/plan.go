@@ -1,0 +1,130 @@
+// Package plan compiles a container: an OCI spec and the machine's facts become
+// the list of system calls, each with its reason, that make it.
+//
+// It performs none of them. See internal/host/launch for the machine that does:
+// the child runs its list as a loop and decides nothing, so whatever may go
+// either way is said here, in Step.OK and Step.Errs.
+package plan
+
+import "porthole/abi"
+
+// Plan is a container's whole set-up, or that of a process joining one.
+type Plan struct {
+	// Clone are the CLONE_* flags of the child (clone3; exit signal SIGCHLD is implied).
+	Clone uint64
+	// IntoCgroup, where not zero, is the slot of the cgroup directory to be born in (CLONE_INTO_CGROUP).
+	IntoCgroup Slot
+
+	Before []Step // run by the parent, on the cloning thread, before the clone
+	Child  []Step // run by the child; the last ones are execve
+	Gates  []Gate // where the child waits, in the order in which it meets them
+
+	Slots int // how many slots the steps use, the well-known ones among them
+}
+
+// Slot names a cell in memory that parent and child share: a step's result, which later
+// steps take as an argument. Slot 0 is none.
+type Slot uint16
+
+// Well-known slots, filled by launch rather than by a step.
+const (
+	NoSlot     Slot = iota
+	SlotPID         // the child's pid as the parent sees it
+	SlotPidfd       // the parent's pidfd of the child
+	SlotArrive      // child: eventfd on which it tells the parent that it stands at a gate
+	SlotPass        // child: pipe from which it reads one byte for each gate it may pass; EOF: the parent is gone
+	SlotStdin       // parent's fds that become 0, 1, 2 (equal to the slot's number where inherited)
+	SlotStdout
+	SlotStderr
+	SlotConsole  // child: the console master, for the parent to fetch with pidfd_getfd
+	SlotListener // child: the seccomp listener, for the parent to fetch with pidfd_getfd
+	FirstFree    // plans allocate from here
+)
+
+// Gate is a numbered point at which the child waits for the parent.
+type Gate struct {
+	ID    GateID
+	At    int    // index in Child of the step that waits (a read of SlotPass)
+	Steps []Step // what the parent does meanwhile, as raw calls (SlotPID and SlotPidfd are set)
+	Why   string
+}
+
+// GateID says what the parent has done once a gate opens.
+type GateID uint8
+
+// The gates, in their order.
+const (
+	GateIDs     GateID = 1 + iota // ids are mapped, and the child is in its cgroups
+	GateNetwork                   // the network namespace is furnished
+	GateStart                     // start: what follows is the user's own
+)
+
+func (g GateID) String() string {
+	switch g {
+	case GateIDs:
+		return "ids mapped"
+	case GateNetwork:
+		return "network ready"
+	case GateStart:
+		return "start"
+	}
+	return "gate"
+}
+
+// Step is one system call.
+type Step struct {
+	Call string // name in package abi
+	Args []Arg  // at most six
+	Into Slot   // where a successful result goes
+	Errs []Skip // errors that do not end the plan
+	OK   int    // steps to skip after success; 0: on to the next
+	Why  string // the reason, as `porthole plan` prints it
+	// Refer names what the user asked for that this step serves, for error messages:
+	// "--device /dev/kvm", "mounts[3]". May be empty.
+	Refer string
+	// Tag lets package container recognise a step: "execve", "chdir", "user", "seccomp". May be empty.
+	Tag string
+}
+
+// Skip tolerates one error: the plan goes on after skipping Steps further steps.
+// Any is every error.
+type Skip struct {
+	Errno abi.Errno
+	Steps int
+}
+
+// Any in Skip.Errno tolerates every error.
+const Any abi.Errno = 0xffff
+
+// Arg is one argument: a number, the address of memory, a slot's value or a slot's address.
+type Arg struct {
+	Kind ArgKind
+	Num  uint64
+	Mem  *Mem
+	Slot Slot
+	Text string // as it is printed, where that says more than the value: "MS_RDONLY|MS_BIND"
+}
+
+// ArgKind says which of an Arg's fields counts.
+type ArgKind uint8
+
+// The kinds of argument.
+const (
+	ArgNum    ArgKind = iota // Num
+	ArgMem                   // address of Mem's bytes
+	ArgSlot                  // value of Slot
+	ArgSlotAt                // address of Slot's cell (8 bytes)
+)
+
+// Mem is memory laid out for the child: bytes, in which pointers to other Mem and slots' values may stand.
+// Launch lays every Mem out once, however many arguments point at it. The child may write into it.
+type Mem struct {
+	Bytes []byte
+	Ptrs  []Ptr
+}
+
+// Ptr puts the address of To, 8 bytes, at Off.
+type Ptr struct {
+	Off int
+	To  *Mem
+}
