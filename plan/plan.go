@@ -41,6 +41,36 @@ const (
 	FirstFree    // plans allocate from here
 )
 
+// Root says what the root filesystem is made of. Either Path is a directory that is one
+// already (OCI's root.path), or Layers are mounted, in order and in the child's own mount
+// namespace, to make one: nothing of it is ever mounted on the host's side.
+type Root struct {
+	Path   string
+	Layers []Layer
+	// Scratch is a directory of the host over which the child, in its own mount namespace,
+	// mounts the tmpfs that holds what Layers need of private space (uppers without a path,
+	// mount points). ScratchSize bounds it in bytes; 0 is the kernel's default.
+	Scratch     string
+	ScratchSize int64
+}
+
+// Layer is one piece of a root filesystem, at Target (absolute, "/" first).
+// Exactly one of Lower, Bind, Link, Dir and File counts.
+type Layer struct {
+	Target string
+
+	Lower       []string // overlay of these directories, uppermost first
+	Upper, Work string   // its writable part; "" takes a fresh one in the scratch tmpfs
+
+	Bind string // a recursive bind mount of this path, read-only where ReadOnly
+	Link string // a symbolic link with this text
+	Dir  bool   // an empty directory
+	File []byte // a small regular file with this content
+	Mode uint32 // of Dir and File
+
+	ReadOnly bool
+}
+
 // Gate is a numbered point at which the child waits for the parent.
 type Gate struct {
 	ID    GateID
