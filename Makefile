@@ -1,0 +1,42 @@
+# porthole: build, test, show. Everything here sets itself up on a Debian machine with Go.
+GO      ?= go
+BIN     := bin
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X porthole/internal/cli.version=$(VERSION)
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+export CGO_ENABLED = 0
+
+.PHONY: all build demo test test-root test-rootless lint generate bench setup clean
+
+all: build
+
+build:
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/porthole ./cmd/porthole
+
+# What tests and the demo need from Debian; does nothing where it is all there.
+setup:
+	@.ci/setup
+
+demo: build
+	@.ci/setup strace
+	@.ci/demo
+
+test: build setup
+	@.ci/test
+
+# The tests of the host half alone, as root.
+test-root: build setup
+	$(GO) test -count=1 ./internal/... ./caps ./seccomp/...
+
+lint:
+	@.ci/lint
+
+generate:
+	$(GO) generate ./...
+
+bench: build setup
+	@.ci/bench
+
+clean:
+	rm -rf $(BIN)
