@@ -66,9 +66,17 @@ type Layer struct {
 	Link string // a symbolic link with this text
 	Dir  bool   // an empty directory
 	File []byte // a small regular file with this content
-	Mode uint32 // of Dir and File
+	// Mode is the permission bits (with 01000, 02000, 04000) of Dir and File, and of Lower's fresh
+	// upper directory, whose mode the merged one shows; 0 is 0755. UID and GID own the same.
+	Mode     uint32
+	UID, GID uint32
+	// Cover says that Target may hold something already, which an empty directory
+	// (Dir) is to hide: one from the scratch tmpfs is bound over it.
+	Cover bool
 
 	ReadOnly bool
+	// Flags are mount attributes kept from the mount that Lower or Bind stood on: "nosuid", "nodev", "noexec".
+	Flags []string
 }
 
 // Gate is a numbered point at which the child waits for the parent.
