@@ -21,6 +21,7 @@ func generate(read func(name string) ([]byte, error)) (map[string][]byte, error)
 		write      func(*bytes.Buffer, table) error
 	}{
 		{"calls.txt", "zcalls.go", writeCalls},
+		{"errnos.txt", "zerrnos.go", writeErrnos},
 	} {
 		text, err := read(f.facts)
 		if err != nil {
@@ -100,5 +101,30 @@ func writeCalls(b *bytes.Buffer, t table) error {
 		fmt.Fprint(b, "\n},\n")
 	}
 	fmt.Fprint(b, "}\n")
+	return nil
+}
+
+// writeErrnos turns "number NAME text" into a table by number, and "=NAME SECOND" into one
+// of second names.
+func writeErrnos(b *bytes.Buffer, t table) error {
+	var second []string
+	numbers := map[string]string{}
+	fmt.Fprint(b, "// errnos are names and texts by number.\nvar errnos = [...]struct{ name, text string }{\n")
+	for _, row := range t.rows {
+		if name, ok := strings.CutPrefix(row[0], "="); ok {
+			if numbers[name] == "" {
+				return fmt.Errorf("%s: no such error", name)
+			}
+			second = append(second, fmt.Sprintf("{%q, %s},\n", row[1], numbers[name]))
+			continue
+		}
+		if _, err := strconv.ParseUint(row[0], 10, 12); err != nil {
+			return err
+		}
+		numbers[row[1]] = row[0]
+		fmt.Fprintf(b, "%s: {%q, %q},\n", row[0], row[1], strings.Join(row[2:], " "))
+	}
+	fmt.Fprint(b, "}\n\n// secondErrnos are names of numbers that have another name already.\n")
+	fmt.Fprintf(b, "var secondErrnos = [...]struct {\nname string\nnr Errno\n}{\n%s}\n", strings.Join(second, ""))
 	return nil
 }

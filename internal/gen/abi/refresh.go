@@ -20,6 +20,9 @@ func refresh(dir, headers, linux, tracefs string) error {
 		if err := refreshCalls(dir, headers, linux); err != nil {
 			return err
 		}
+		if err := refreshErrnos(dir, headers, linux); err != nil {
+			return err
+		}
 	}
 	return nil
 }
