@@ -18,8 +18,11 @@ type Facts struct {
 
 	Caps   caps.State // our own sets: what we can give at most
 	UserNS UserNS
-	SubUID []IDRange // ours from /etc/subuid (the kernel's ids as seen from here)
+	SubUID []IDRange // ours from /etc/subuid (the kernel's ids as seen from here), laid out from Inside 1 on
 	SubGID []IDRange
+	// NewUIDMap and NewGIDMap are the helpers' paths, without which SubUID and SubGID
+	// cannot be used by an ordinary user; "" where they are not installed.
+	NewUIDMap, NewGIDMap string
 
 	LSMs     []string // active, in the kernel's order: "capability", "yama", "apparmor", …
 	Yama     int      // kernel.yama.ptrace_scope; -1 where there is none
@@ -28,6 +31,7 @@ type Facts struct {
 
 	Cgroup   Cgroup
 	Features Features
+	Deep     bool              // the fields that are dear to ask for (see internal/host/probe) were asked for
 	Sysctl   map[string]string // the gates that explanations need, by dotted name; absent: no such file
 	// Masked are host paths under /proc that are covered by a mount, which forbids
 	// a user namespace to mount a whole procfs (mount_too_revealing, fs/namespace.c).
@@ -67,7 +71,7 @@ type Hierarchy struct {
 	Mount       string   // /sys/fs/cgroup/memory
 	Controllers []string // "memory"; "name=systemd" for a named one; for v2 those available
 	V2          bool
-	Own         string // our own group in it, "/" at the top
+	Own         string // our own group, as a path beneath Mount: "/" at its top, "" where Mount does not show it
 }
 
 // Features are kernel offers that are probed, not derived from a version: distributions backport.
@@ -75,8 +79,9 @@ type Features struct {
 	Seccomp           bool
 	SeccompActions    []string // actions_avail
 	SeccompLog        bool
-	NewMountAPI       bool // fsopen, fsmount, move_mount, open_tree (5.2)
-	MountSetattr      bool // 5.12
+	SeccompFlags      uint32 // SECCOMP_FILTER_FLAG_* that installing a filter takes
+	NewMountAPI       bool   // fsopen, fsmount, move_mount, open_tree (5.2)
+	MountSetattr      bool   // 5.12
 	IDMapMounts       bool
 	Openat2           bool // 5.6
 	CloneIntoCgroup   bool // 5.7
@@ -92,6 +97,10 @@ type Features struct {
 	BTF               bool
 	CapCapable        bool // tracepoint capability:cap_capable (6.14)
 	RawTracepoints    bool
+
+	// Unsure names, sorted, the fields above that could not be tried: what they say was
+	// derived from the version or from sysctls, or is false for want of an answer.
+	Unsure []string
 }
 
 // Version is a kernel version; only the first two numbers gate anything in profiles.

@@ -1,0 +1,261 @@
+// Package probe asks the machine what it is: kernel, our own credentials, LSMs, control
+// groups, and which of the kernel's offers are there.
+//
+// It runs once, at the top of a command. Offers are tried, by calls whose arguments are
+// wrong on purpose, rather than derived from the version: distributions backport. Nothing
+// is mounted, made or loaded that outlives the call.
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"porthole/abi"
+	"porthole/caps"
+	"porthole/facts"
+)
+
+// Facts returns what starting a container needs to know, in about a tenth of a millisecond.
+// It fails only without a procfs at /proc, or where that is not in the kernel's form.
+//
+// Left out, and to be had from Deep: sysctls other than those about user namespaces,
+// eBPF, BTF, tracepoints, whether overlay mounts, and whether a user namespace can really be made
+// (here that is derived from sysctls). /etc/subuid and /etc/subgid are read only where we are not root.
+func Facts() (facts.Facts, error) { return gather(false) }
+
+// Deep returns all facts. It loads (and drops) small eBPF programs, makes a process in a new
+// user namespace that ends at once, and reads some thirty files: a few milliseconds.
+func Deep() (facts.Facts, error) { return gather(true) }
+
+func gather(deep bool) (facts.Facts, error) {
+	f := facts.Facts{Arch: native(), Deep: deep, Yama: -1, Sysctl: map[string]string{}}
+	var r reader
+	if err := errors.Join(
+		kernel(&f),
+		r.status(&f),
+		r.userNS(&f),
+		r.mounts(&f),
+	); err != nil {
+		return facts.Facts{}, fmt.Errorf("facts: %w", err)
+	}
+	r.sysctls(&f, gates)
+	r.lsms(&f)
+	r.features(&f)
+	if deep || f.UID != 0 {
+		subIDs(&f)
+	}
+	if deep {
+		r.sysctls(&f, explaining)
+		r.deepen(&f)
+	}
+	slices.Sort(f.Features.Unsure)
+	return f, nil
+}
+
+// native is the machine's own ABI. A kernel runs our binary either natively or, for
+// 386 and arm, as a guest of its 64-bit self; we are built for 64 bits only.
+func native() abi.Arch {
+	switch runtime.GOARCH {
+	case "amd64":
+		return abi.X86_64
+	case "arm64":
+		return abi.ARM64
+	case "riscv64":
+		return abi.RISCV64
+	case "ppc64le":
+		return abi.PPC64LE
+	case "s390x":
+		return abi.S390X
+	}
+	return 0
+}
+
+func kernel(f *facts.Facts) error {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return fmt.Errorf("uname: %w", err)
+	}
+	var err error
+	f.Kernel, err = facts.ParseVersion(unix.ByteSliceToString(u.Release[:]))
+	return err
+}
+
+// status fills in our ids and capabilities from /proc/self/status: one file for what
+// would be fifty system calls (the bounding and ambient sets are asked bit by bit).
+func (r *reader) status(f *facts.Facts) error {
+	text, err := r.read("/proc/self/status")
+	if err != nil {
+		return err
+	}
+	c := &f.Caps
+	seen := 0
+	for line := range strings.Lines(text) {
+		key, value, _ := strings.Cut(line, ":")
+		var err error
+		seen++
+		switch key {
+		case "Uid":
+			var ids []int
+			if ids, err = ints(value, 4); err == nil {
+				f.UID, c.UID, c.EUID, c.SUID, c.FSUID = ids[1], ids[0], ids[1], ids[2], ids[3]
+			}
+		case "Gid":
+			var ids []int
+			if ids, err = ints(value, 4); err == nil {
+				f.GID = ids[1]
+			}
+		case "Groups":
+			f.Groups, err = ints(value, 0)
+		case "CapInh":
+			c.Inheritable, err = set(value)
+		case "CapPrm":
+			c.Permitted, err = set(value)
+		case "CapEff":
+			c.Effective, err = set(value)
+		case "CapBnd":
+			c.Bounding, err = set(value)
+		case "CapAmb":
+			c.Ambient, err = set(value)
+		case "NoNewPrivs":
+			c.NoNewPrivs = strings.TrimSpace(value) == "1"
+		case "Seccomp":
+			r.filtered = strings.TrimSpace(value) == "2"
+			seen-- // a kernel without CONFIG_SECCOMP has no such line
+		default:
+			seen--
+		}
+		if err != nil {
+			return fmt.Errorf("/proc/self/status: %s: %w", key, err)
+		}
+	}
+	if seen != 9 {
+		return fmt.Errorf("/proc/self/status: %d of 9 lines about ids and capabilities are there", seen)
+	}
+	bits, err := unix.PrctlRetInt(unix.PR_GET_SECUREBITS, 0, 0, 0, 0)
+	if err != nil {
+		return fmt.Errorf("prctl(PR_GET_SECUREBITS): %w", err)
+	}
+	c.Securebits = caps.Securebits(bits)
+	return nil
+}
+
+// ints reads at least least numbers.
+func ints(s string, least int) ([]int, error) {
+	var ids []int
+	for n := range strings.FieldsSeq(s) {
+		id, err := strconv.Atoi(n)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	if len(ids) < least {
+		return nil, fmt.Errorf("%q: want %d numbers", strings.TrimSpace(s), least)
+	}
+	return ids, nil
+}
+
+func set(s string) (caps.Set, error) {
+	v, err := strconv.ParseUint(strings.TrimSpace(s), 16, 64)
+	return caps.Set(v), err
+}
+
+// gates are the sysctls that decide whether we may make a user namespace.
+var gates = []string{
+	"user.max_user_namespaces",
+	"kernel.unprivileged_userns_clone",                 // Debian's and Arch's kernels
+	"kernel.apparmor_restrict_unprivileged_userns",     // Ubuntu 23.10 and later
+	"kernel.apparmor_restrict_unprivileged_unconfined", // Ubuntu: aa-exec as a way round the above
+}
+
+// explaining are the sysctls that say no to programs, or change what they may do:
+// what explanations look at.
+var explaining = []string{
+	"dev.tty.legacy_tiocsti",
+	"fs.mount-max",
+	"fs.nr_open",
+	"fs.protected_fifos",
+	"fs.protected_hardlinks",
+	"fs.protected_regular",
+	"fs.protected_symlinks",
+	"fs.suid_dumpable",
+	"kernel.core_pattern",
+	"kernel.dmesg_restrict",
+	"kernel.io_uring_disabled",
+	"kernel.kexec_load_disabled",
+	"kernel.kptr_restrict",
+	"kernel.modules_disabled",
+	"kernel.perf_event_mlock_kb",
+	"kernel.perf_event_paranoid",
+	"kernel.pid_max",
+	"kernel.randomize_va_space",
+	"kernel.seccomp.actions_logged",
+	"kernel.sysrq",
+	"kernel.threads-max",
+	"kernel.unprivileged_bpf_disabled",
+	"kernel.yama.ptrace_scope",
+	"net.core.bpf_jit_enable",
+	"net.ipv4.ip_unprivileged_port_start",
+	"net.ipv4.ping_group_range",
+	"user.max_cgroup_namespaces",
+	"user.max_ipc_namespaces",
+	"user.max_mnt_namespaces",
+	"user.max_net_namespaces",
+	"user.max_pid_namespaces",
+	"user.max_time_namespaces",
+	"user.max_uts_namespaces",
+	"vm.max_map_count",
+	"vm.mmap_min_addr",
+	"vm.overcommit_memory",
+	"vm.unprivileged_userfaultfd",
+}
+
+func (r *reader) sysctls(f *facts.Facts, names []string) {
+	for _, name := range names {
+		if v, err := r.read("/proc/sys/" + strings.ReplaceAll(name, ".", "/")); err == nil {
+			f.Sysctl[name] = strings.Join(strings.Fields(v), " ")
+		}
+	}
+}
+
+// reader reads small files whole, all into one buffer.
+type reader struct {
+	buf      []byte
+	filtered bool // a seccomp filter stands between us and the kernel
+}
+
+// read returns what the file holds. Procfs gives no size, so it reads until the end.
+func (r *reader) read(path string) (string, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", path, err)
+	}
+	defer unix.Close(fd)
+	if r.buf == nil {
+		r.buf = make([]byte, 16<<10)
+	}
+	n := 0
+	for {
+		if n == len(r.buf) {
+			r.buf = slices.Grow(r.buf, len(r.buf))[:2*len(r.buf)]
+		}
+		got, err := unix.Read(fd, r.buf[n:])
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return "", fmt.Errorf("%s: %w", path, err)
+		case got == 0:
+			return string(r.buf[:n]), nil
+		default:
+			n += got
+		}
+	}
+}
+
+func exists(path string) bool { return unix.Access(path, unix.F_OK) == nil }
