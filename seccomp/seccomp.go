@@ -64,6 +64,8 @@ type Policy struct {
 
 	// NewerENOSYS answers ENOSYS, as runc does, to numbers newer than the
 	// newest that a rule names on that architecture, so that a C library falls back.
+	// It has no say where the default permits calls. (runc leaves it out for a
+	// document that lists no architectures.)
 	NewerENOSYS bool
 
 	ListenerPath, ListenerMetadata string // for Notify, from OCI documents
