@@ -20,6 +20,10 @@ type Plan struct {
 	Gates  []Gate // where the child waits, in the order in which it meets them
 
 	Slots int // how many slots the steps use, the well-known ones among them
+
+	// Heir, where not zero, is the slot that holds the pid of the process in which the plan ends,
+	// where that is not the cloned child itself: the result of a clone step with CLONE_PARENT.
+	Heir Slot
 }
 
 // Slot names a cell in memory that parent and child share: a step's result, which later
@@ -116,6 +120,7 @@ type Step struct {
 	Into Slot   // where a successful result goes
 	Errs []Skip // errors that do not end the plan
 	OK   int    // steps to skip after success; 0: on to the next
+	Zero int    // steps to skip after success with result 0, where that differs from OK: clone's child; or ZeroFails
 	Why  string // the reason, as `porthole plan` prints it
 	// Refer names what the user asked for that this step serves, for error messages:
 	// "--device /dev/kvm", "mounts[3]". May be empty.
@@ -130,6 +135,9 @@ type Skip struct {
 	Errno abi.Errno
 	Steps int
 }
+
+// ZeroFails in Step.Zero makes a result of 0 the error EPIPE: a read that met its end.
+const ZeroFails = -1
 
 // Any in Skip.Errno tolerates every error.
 const Any abi.Errno = 0xffff
