@@ -57,6 +57,7 @@ type Security struct {
 	SystemPaths                string
 	MaskedPaths, ReadonlyPaths []string // nil: the defaults
 	AppArmor                   string   // profile name, "unconfined", or ""
+	WritableCgroups            *bool    // the container may write its own cgroup tree
 	Labels                     []string // SELinux label options, "disable" among them
 }
 
@@ -76,9 +77,13 @@ type Mount struct {
 	NonRecursive bool     // a bind mount of the source alone
 	CreateSource bool     // -v makes a missing source directory, --mount refuses
 	NoCopy       bool     // a volume: do not fill it from the image
-	Size         int64    // tmpfs: bytes; 0 is no limit said
-	Mode         *uint32  // tmpfs: mode of its root
-	Refer        string   // what the user typed: "-v /a:/b:ro"
+	Relabel      string   // "z" shared, "Z" private: an SELinux label for the source; "" leaves it
+	// SubReadOnly says whether mounts beneath a read-only one are read-only too: "" where the
+	// kernel can, "no" leaves them writable, "yes" fails where the kernel cannot.
+	SubReadOnly string
+	Size        int64   // tmpfs: bytes; 0 is no limit said
+	Mode        *uint32 // tmpfs: mode of its root
+	Refer       string  // what the user typed: "-v /a:/b:ro"
 }
 
 // MountType says what is mounted.
