@@ -16,10 +16,19 @@ type Plan struct {
 	IntoCgroup Slot
 
 	Before []Step // run by the parent, on the cloning thread, before the clone
+	After  []Step // run by the parent, on that thread, once the clone is made or has failed: it undoes Before
 	Child  []Step // run by the child; the last ones are execve
 	Gates  []Gate // where the child waits, in the order in which it meets them
 
-	Slots int // how many slots the steps use, the well-known ones among them
+	Slots int      // how many slots the steps use, the well-known ones among them
+	Names []string // the slots' names, by number: "root" prints as $root
+
+	// Inherit is how many of the parent's fds from 3 on the container is to have. CloexecFrom, where
+	// not zero, says that the kernel is too old to mark the rest in the child (CLOSE_RANGE_CLOEXEC,
+	// Linux 5.11): launch marks the parent's own fds from this number on before it clones.
+	Inherit, CloexecFrom int
+
+	Notes []string // what the plan does otherwise than asked, for the user
 
 	// Heir, where not zero, is the slot that holds the pid of the process in which the plan ends,
 	// where that is not the cloned child itself: the result of a clone step with CLONE_PARENT.
@@ -42,6 +51,8 @@ const (
 	SlotStderr
 	SlotConsole  // child: the console master, for the parent to fetch with pidfd_getfd
 	SlotListener // child: the seccomp listener, for the parent to fetch with pidfd_getfd
+	SlotInit     // memfd of the small init that Options.Init runs the command under
+	SlotTarget   // pidfd of the process whose namespaces are joined
 	FirstFree    // plans allocate from here
 )
 
@@ -89,7 +100,21 @@ type Gate struct {
 	At    int    // index in Child of the step that waits (a read of SlotPass)
 	Steps []Step // what the parent does meanwhile, as raw calls (SlotPID and SlotPidfd are set)
 	Why   string
+
+	Helpers []Helper // and before them: programs to run, in order
+	Writes  []Write  // and files of the child's own directory in /proc to write, in order
 }
+
+// Helper is a set-id program that does for the parent what it may not do itself: newuidmap, newgidmap.
+// Its arguments are the child's pid, then Args.
+type Helper struct {
+	Program string
+	Args    []string
+	Why     string
+}
+
+// Write is one write(2) of Data to /proc/PID/File of the child.
+type Write struct{ File, Data, Why string }
 
 // GateID says what the parent has done once a gate opens.
 type GateID uint8
@@ -99,6 +124,7 @@ const (
 	GateIDs     GateID = 1 + iota // ids are mapped, and the child is in its cgroups
 	GateNetwork                   // the network namespace is furnished
 	GateStart                     // start: what follows is the user's own
+	GateListener                  // the parent has fetched the seccomp listener
 )
 
 func (g GateID) String() string {
@@ -109,6 +135,8 @@ func (g GateID) String() string {
 		return "network ready"
 	case GateStart:
 		return "start"
+	case GateListener:
+		return "listener fetched"
 	}
 	return "gate"
 }

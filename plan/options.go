@@ -1,0 +1,60 @@
+package plan
+
+import (
+	"porthole/seccomp"
+	"porthole/seccomp/filter"
+)
+
+// Options is what a spec cannot say. The spec's user is numeric already, and its paths of the
+// host are absolute.
+type Options struct {
+	ID   string // names the session keyring; "" makes it a nameless one
+	Root Root   // the zero Root is the spec's root.path
+
+	Seccomp *Seccomp // nil: no filter
+
+	// Groups are the directories of the host that are the container's control groups, one for each
+	// of facts.Cgroup.Hierarchies, "" where it has none there. They exist when the child starts.
+	// nil: the container gets no groups of its own.
+	Groups []string
+
+	Network bool // let the parent furnish the network namespace, at GateNetwork
+	Init    bool // run the command under the small init of SlotInit
+	Inherit int  // so many fds from 3 on are the container's, as they are the parent's
+
+	DieWithParent bool // kill the child when the thread that cloned it ends
+	NoPivot       bool // move the root over "/" and chroot: pivot_root(2) refuses an initramfs
+	NoKeyring     bool // stay in the caller's session keyring
+
+	// NoFile is the limit on open files to go back to where the spec sets none: Go's runtime
+	// raises the soft one at start (os/rlimit.go). The zero value leaves it.
+	NoFile [2]uint64 // soft, hard
+
+	// Refer says what the user typed for a part of the spec, for error messages:
+	// "mounts[3]" → "-v /a:/b". May be nil.
+	Refer map[string]string
+}
+
+// Seccomp is a filter and where it comes from.
+type Seccomp struct {
+	Program filter.Program
+	Policy  seccomp.Policy // what Program decides; its Flags are those of the installation
+	// Listener has the installation return a listener, left in SlotListener; GateListener waits
+	// for the parent to fetch it.
+	Listener bool
+}
+
+// JoinOptions is what a process that joins a container needs beside its spec.
+type JoinOptions struct {
+	ID      string
+	Seccomp *Seccomp
+	// Namespaces are the CLONE_NEW* bits of those to enter: where the container's differ from ours.
+	Namespaces uint64
+	DenyGroups bool // setgroups(2) is denied in the container's user namespace
+
+	Inherit       int
+	DieWithParent bool
+	NoKeyring     bool
+	NoFile        [2]uint64
+	IntoCgroup    string // directory of a v2 group to be born in; "" leaves groups to the parent, at GateIDs
+}
