@@ -1,0 +1,149 @@
+package filter
+
+import "slices"
+
+// seg is a run of values of A that go to one place.
+type seg struct {
+	lo, hi uint32
+	to     ref
+	weight float64 // how often A is expected to be in it, in any unit
+}
+
+// perTest is what a test more in the program weighs against one executed more often.
+const perTest = 0.02
+
+// longest is how many single values in a row are asked for one by one.
+const longest = 6
+
+// tree returns a node that sends A to its segment's place; the segments are ascending and
+// leave no gap. Of the trees that halve a run of segments (JGE), or pick single values out
+// of a run that is otherwise one (JEQ), it is the one with the fewest tests for the weights:
+//
+//	0…38 allow, 39 deny, 40…100 allow, 101…200 deny, 201… allow
+//
+//	             ≥ 101?
+//	        no ╱        ╲ yes
+//	      = 39?          ≥ 201?
+//	  no ╱     ╲ yes  no ╱     ╲ yes
+//	 allow     deny  deny      allow
+//
+// It is found by dynamic programming over the runs i…j of segments.
+func (g *graph) tree(segs []seg) ref {
+	segs = slices.Clone(segs)
+	n := 0
+	for _, s := range segs { // equal neighbours are one
+		if n > 0 && segs[n-1].to == s.to {
+			segs[n-1].hi = s.hi
+			segs[n-1].weight += s.weight
+			continue
+		}
+		segs[n] = s
+		n++
+	}
+	p := planner{graph: g, segs: segs[:n], sum: make([]float64, n+1), cost: make([]float64, n*n), how: make([]how, n*n)}
+	for i, s := range p.segs {
+		p.sum[i+1] = p.sum[i] + s.weight
+	}
+	for wide := 1; wide < n; wide++ {
+		for i := 0; i+wide < n; i++ {
+			p.plan(i, i+wide)
+		}
+	}
+	return p.build(0, n-1)
+}
+
+type planner struct {
+	*graph
+	segs []seg
+	sum  []float64 // weights before a segment
+	cost []float64 // of the run i…j at i*n+j
+	how  []how
+}
+
+// how says how to go about a run of segments.
+type how struct {
+	split int16 // the best last segment of the lower half
+	base  int16 // if not 0: pick single values out of what otherwise goes to segment base-1's place
+}
+
+// full is the longest list of segments for which every split is tried. In longer ones only
+// those near the best splits of both runs shorter by one are, as for optimum binary search
+// trees (Knuth 1971).
+const full, margin = 128, 4
+
+func (p *planner) plan(i, j int) {
+	n := len(p.segs)
+	at := func(i, j int) int { return i*n + j }
+	first, last := i, j-1
+	if n > full && j-i > 1 {
+		first = max(i, int(p.how[at(i, j-1)].split)-margin)
+		last = min(j-1, int(p.how[at(i+1, j)].split)+margin)
+	}
+	best, h := 1e300, how{}
+	for k := first; k <= last; k++ {
+		if c := p.cost[at(i, k)] + p.cost[at(k+1, j)]; c < best {
+			best, h.split = c, int16(k)
+		}
+	}
+	best += p.sum[j+1] - p.sum[i] + perTest
+	for _, base := range [2]int{i, i + 1} {
+		if c, ok := p.picks(i, j, base); ok && c <= best {
+			best, h.base = c, int16(base+1)
+		}
+	}
+	p.cost[at(i, j)], p.how[at(i, j)] = best, h
+}
+
+// picks is the cost of asking one by one for the values in i…j that do not go where base goes.
+func (p *planner) picks(i, j, base int) (float64, bool) {
+	var weights [longest]float64
+	n := 0
+	for _, s := range p.segs[i : j+1] {
+		if s.to == p.segs[base].to {
+			continue
+		}
+		if n == longest || s.lo != s.hi {
+			return 0, false
+		}
+		weights[n] = s.weight
+		n++
+	}
+	slices.Sort(weights[:n])
+	left, cost := p.sum[j+1]-p.sum[i], perTest*float64(n)
+	for _, w := range slices.Backward(weights[:n]) {
+		cost += left
+		left -= w
+	}
+	return cost, true
+}
+
+func (p *planner) build(i, j int) ref {
+	if i == j {
+		return p.segs[i].to
+	}
+	h := p.how[i*len(p.segs)+j]
+	if h.base == 0 {
+		k := int(h.split)
+		return p.test(opJGE, p.segs[k+1].lo, p.build(k+1, j), p.build(i, k))
+	}
+	to := p.segs[h.base-1].to
+	var picked []seg
+	for _, s := range p.segs[i : j+1] {
+		if s.to != to {
+			picked = append(picked, s)
+		}
+	}
+	slices.SortStableFunc(picked, func(a, b seg) int { // the rarest is asked for last
+		switch {
+		case a.weight < b.weight:
+			return -1
+		case a.weight > b.weight:
+			return 1
+		}
+		return 0
+	})
+	for _, s := range picked {
+		to = p.test(opJEQ, s.lo, s.to, to)
+	}
+	return to
+}
