@@ -307,7 +307,7 @@ var calls = [...]call{
 	{"query_module", [...]uint32{178, 167, none, none, none, none, 166, 167}},
 	{"quotactl", [...]uint32{179, 131, X32Bit | 179, 60, 131, 60, 131, 131}},
 	{"quotactl_fd", [...]uint32{443, 443, X32Bit | 443, 443, 443, 443, 443, 443}},
-	{"read", [...]uint32{0, 3, X32Bit | 0, 63, 3, 63, 3, 3}},
+	{"read", [...]uint32{0, 3, X32Bit, 63, 3, 63, 3, 3}},
 	{"readahead", [...]uint32{187, 225, X32Bit | 187, 213, 225, 213, 191, 222}},
 	{"readdir", [...]uint32{none, 89, none, none, none, none, 89, 89}},
 	{"readlink", [...]uint32{89, 85, X32Bit | 89, none, 85, none, 85, 85}},

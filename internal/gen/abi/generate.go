@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"go/format"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,6 +23,7 @@ func generate(read func(name string) ([]byte, error)) (map[string][]byte, error)
 	}{
 		{"calls.txt", "zcalls.go", writeCalls},
 		{"errnos.txt", "zerrnos.go", writeErrnos},
+		{"consts.txt", "zconsts.go", writeConsts},
 	} {
 		text, err := read(f.facts)
 		if err != nil {
@@ -73,7 +75,9 @@ func writeCalls(b *bytes.Buffer, t table) error {
 			if err != nil {
 				return fmt.Errorf("%s: %w", row[0], err)
 			}
-			if archs[a] == "x32" {
+			if archs[a] == "x32" && nr == 0 {
+				nrs[a] = "X32Bit"
+			} else if archs[a] == "x32" {
 				nrs[a] = fmt.Sprintf("X32Bit | %d", nr)
 			} else {
 				nrs[a] = digits
@@ -126,5 +130,42 @@ func writeErrnos(b *bytes.Buffer, t table) error {
 	}
 	fmt.Fprint(b, "}\n\n// secondErrnos are names of numbers that have another name already.\n")
 	fmt.Fprintf(b, "var secondErrnos = [...]struct {\nname string\nnr Errno\n}{\n%s}\n", strings.Join(second, ""))
+	return nil
+}
+
+// writeConsts turns "name value group,group…" into a table by name, and for each group the
+// rows that it has, in the order of their values.
+func writeConsts(b *bytes.Buffer, t table) error {
+	slices.SortFunc(t.rows, func(a, b []string) int { return cmp.Compare(a[0], b[0]) })
+	groups := map[string][]int{}
+	values := make([]uint64, len(t.rows))
+	fmt.Fprint(b, "// consts are the constants in the order of their names.\nvar consts = [...]struct {\nname string\nvalue uint64\n}{\n")
+	for i, row := range t.rows {
+		var err error
+		if values[i], err = strconv.ParseUint(row[1], 0, 64); err != nil {
+			return err
+		}
+		fmt.Fprintf(b, "{%q, %s},\n", row[0], row[1])
+		if len(row) > 2 {
+			for _, g := range strings.Split(row[2], ",") {
+				groups[g] = append(groups[g], i)
+			}
+		}
+	}
+	fmt.Fprint(b, "}\n\n// groups has for each group its rows of consts, in the order of their values.\n")
+	fmt.Fprint(b, "var groups = [...]struct {\nname string\nrows []uint16\n}{\n")
+	for _, g := range slices.Sorted(maps.Keys(groups)) {
+		rows := groups[g]
+		slices.SortStableFunc(rows, func(a, b int) int { return cmp.Compare(values[a], values[b]) })
+		fmt.Fprintf(b, "{%q, []uint16{", g)
+		for i, r := range rows {
+			if i > 0 && values[r] == values[rows[i-1]] {
+				return fmt.Errorf("%s: %s and %s are the same", g, t.rows[r][0], t.rows[rows[i-1]][0])
+			}
+			fmt.Fprintf(b, "%d,", r)
+		}
+		fmt.Fprint(b, "}},\n")
+	}
+	fmt.Fprint(b, "}\n")
 	return nil
 }

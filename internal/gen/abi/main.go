@@ -26,18 +26,19 @@ func main() {
 	out := flag.String("o", "abi", "the folder of the package that is written")
 	headers := flag.String("headers", "", "refresh the facts from the kernel headers in this folder")
 	linux := flag.String("linux", "", "the kernel release that -headers is from, as v7.3")
+	source := flag.String("source", "", "the kernel's source tree, which -headers needs beside it")
 	tracefs := flag.String("tracefs", "", "refresh the argument types from this mounted tracefs")
 	flag.Parse()
-	if err := run(*facts, *out, *headers, *linux, *tracefs); err != nil {
+	if err := run(*facts, *out, *headers, *source, *linux, *tracefs); err != nil {
 		fmt.Fprintln(os.Stderr, "abi:", err)
 		os.Exit(1)
 	}
 }
 
-func run(facts, out, headers, linux, tracefs string) error {
+func run(facts, out, headers, source, linux, tracefs string) error {
 	read := func(name string) ([]byte, error) { return committed.ReadFile("facts/" + name) }
 	if headers != "" || tracefs != "" {
-		if err := refresh(facts, headers, linux, tracefs); err != nil {
+		if err := refresh(facts, headers, source, linux, tracefs); err != nil {
 			return err
 		}
 		read = func(name string) ([]byte, error) { return os.ReadFile(filepath.Join(facts, name)) }

@@ -12,7 +12,7 @@ import (
 )
 
 // refresh writes the fact files anew, those for which it was given a source.
-func refresh(dir, headers, linux, tracefs string) error {
+func refresh(dir, headers, source, linux, tracefs string) error {
 	if linux == "" {
 		return errors.New("-linux is missing: which release are these from?")
 	}
@@ -21,6 +21,9 @@ func refresh(dir, headers, linux, tracefs string) error {
 			return err
 		}
 		if err := refreshErrnos(dir, headers, linux); err != nil {
+			return err
+		}
+		if err := refreshConsts(dir, headers, source, linux); err != nil {
 			return err
 		}
 	}
