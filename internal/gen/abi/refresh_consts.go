@@ -237,7 +237,7 @@ func evaluate(header, names, not, source string, include []string) (map[string]u
 		}
 		text = []byte(c.String())
 	} else {
-		fmt.Fprintf(&c, "#include <linux/types.h>\n#include <linux/const.h>\n#include <%s>\n", header)
+		fmt.Fprintf(&c, "#include <linux/types.h>\n#include <linux/const.h>\n#include <asm/fcntl.h>\n#include <%s>\n", header)
 		cpp := exec.Command("cc", append(slices.Clone(include), "-E", "-dD", "-P", "-")...)
 		cpp.Stdin = strings.NewReader(c.String())
 		if text, err = cpp.Output(); err != nil {
