@@ -52,8 +52,9 @@ var floors = map[string]int{
 
 // tools are programs and test support that stand outside the house: nothing in it imports them.
 var tools = map[string]bool{
-	"":                 true,
-	"internal/gen/abi": true,
+	"":                      true,
+	"internal/gen/abi":      true,
+	"internal/gen/profiles": true,
 }
 
 // pure says that a package is of the pure half: no system calls, files, clock or goroutines.
