@@ -10,10 +10,10 @@ import (
 	"fmt"
 	"path"
 	"regexp"
-	"strings"
 
 	"github.com/spf13/pflag"
 
+	"porthole/near"
 	"porthole/workload"
 )
 
@@ -198,46 +198,23 @@ func FlagError(fs *pflag.FlagSet, err error) error {
 	}
 	var unknown *pflag.NotExistError
 	if errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() == "" {
-		if near := nearest(fs, unknown.GetSpecifiedName()); near != "" {
-			return fmt.Errorf("%w; did you mean %s?", err, near)
+		if best := nearest(fs, unknown.GetSpecifiedName()); best != "" {
+			return fmt.Errorf("%w; did you mean %s?", err, best)
 		}
 	}
 	return err
 }
 
-// nearest lists the visible flags whose names are closest to name, at most a third of it away.
+// nearest is the visible flag whose name is closest to name, or "".
 func nearest(fs *pflag.FlagSet, name string) string {
-	best, names := len(name)/3+1, []string(nil)
+	var names []string
 	fs.VisitAll(func(f *pflag.Flag) {
-		d := distance(name, f.Name)
-		if f.Hidden || d > best {
-			return
+		if !f.Hidden {
+			names = append(names, f.Name)
 		}
-		if d < best {
-			best, names = d, nil
-		}
-		names = append(names, "--"+f.Name)
 	})
-	return strings.Join(names, " or ")
-}
-
-// distance is the number of bytes to insert, delete or change to turn a into b.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
+	if best := near.Names(name, names, 1); len(best) > 0 {
+		return "--" + best[0]
 	}
-	for i := range len(a) {
-		diag := row[0]
-		row[0]++
-		for j := range len(b) {
-			cost := diag
-			if a[i] != b[j] {
-				cost++
-			}
-			diag = row[j+1]
-			row[j+1] = min(cost, row[j]+1, diag+1)
-		}
-	}
-	return row[len(b)]
+	return ""
 }
