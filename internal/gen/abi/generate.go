@@ -24,6 +24,8 @@ func generate(read func(name string) ([]byte, error)) (map[string][]byte, error)
 		{"calls.txt", "zcalls.go", writeCalls},
 		{"errnos.txt", "zerrnos.go", writeErrnos},
 		{"consts.txt", "zconsts.go", writeConsts},
+		{"traced.txt", "ztraced.go", writeParams("traced")},
+		{"defined.txt", "zdefined.go", writeParams("defined")},
 	} {
 		text, err := read(f.facts)
 		if err != nil {
@@ -168,4 +170,27 @@ func writeConsts(b *bytes.Buffer, t table) error {
 	}
 	fmt.Fprint(b, "}\n")
 	return nil
+}
+
+// writeParams turns "name type argument …" into a table by name, called variable.
+func writeParams(variable string) func(*bytes.Buffer, table) error {
+	return func(b *bytes.Buffer, t table) error {
+		fmt.Fprintf(b, "// %s are the arguments of calls, in the order of the calls' names.\nvar %s = [...]signature{\n", variable, variable)
+		for i, row := range t.rows {
+			if i > 0 && row[0] <= t.rows[i-1][0] {
+				return fmt.Errorf("%s: not in order", row[0])
+			}
+			fmt.Fprintf(b, "{%q, []Param{", row[0])
+			for _, arg := range row[1:] {
+				space := strings.LastIndexByte(arg, ' ')
+				if space < 0 {
+					return fmt.Errorf("%s: argument %q has no type", row[0], arg)
+				}
+				fmt.Fprintf(b, "{Name: %q, Type: %q},", arg[space+1:], arg[:space])
+			}
+			fmt.Fprint(b, "}},\n")
+		}
+		fmt.Fprint(b, "}\n")
+		return nil
+	}
 }

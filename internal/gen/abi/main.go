@@ -63,6 +63,9 @@ type table struct {
 	rows  [][]string
 }
 
+// tabbed says whether fields hold blanks, and tabs set them apart: types do.
+func (t table) tabbed() bool { return t.name == "traced.txt" || t.name == "defined.txt" }
+
 func parse(name string, text []byte) (table, error) {
 	t := table{name: name}
 	for i, line := range strings.Split(string(text), "\n") {
@@ -73,8 +76,13 @@ func parse(name string, text []byte) (table, error) {
 			}
 			t.linux, _, _ = strings.Cut(rest, ":")
 		}
-		if f := strings.Fields(line); len(f) > 0 && !strings.HasPrefix(line, "#") {
-			t.rows = append(t.rows, f)
+		if strings.HasPrefix(line, "#") || strings.TrimSpace(line) == "" {
+			continue
+		}
+		if t.tabbed() {
+			t.rows = append(t.rows, strings.Split(line, "\t"))
+		} else {
+			t.rows = append(t.rows, strings.Fields(line))
 		}
 	}
 	if len(t.rows) == 0 {

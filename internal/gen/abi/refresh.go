@@ -16,6 +16,9 @@ func refresh(dir, headers, source, linux, tracefs string) error {
 	if linux == "" {
 		return errors.New("-linux is missing: which release are these from?")
 	}
+	if tracefs != "" {
+		return refreshTraced(dir, tracefs, linux)
+	}
 	if headers != "" {
 		if err := refreshCalls(dir, headers, linux); err != nil {
 			return err
@@ -24,6 +27,9 @@ func refresh(dir, headers, source, linux, tracefs string) error {
 			return err
 		}
 		if err := refreshConsts(dir, headers, source, linux); err != nil {
+			return err
+		}
+		if err := refreshDefined(dir, source, linux); err != nil {
 			return err
 		}
 	}
