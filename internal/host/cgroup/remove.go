@@ -1,0 +1,91 @@
+package cgroup
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// patience is how long Delete waits for processes that are ending: the kernel takes them out of
+// their group only after their parent has heard of the end.
+const patience = 2 * time.Second
+
+// Delete removes the group, and those beneath it that the container made. It kills
+// nothing: processes that are still there after a while are an error, which names them.
+func (g *Group) Delete() error {
+	deadline := time.Now().Add(patience)
+	var errs []error
+	for _, p := range g.places {
+		if err := remove(p.dir, deadline); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func remove(dir string, deadline time.Time) error {
+	for pause := 50 * time.Microsecond; ; pause = min(2*pause, 20*time.Millisecond) {
+		err := unix.Rmdir(dir)
+		switch err {
+		case nil, unix.ENOENT:
+			return nil
+		case unix.EBUSY, unix.EINTR:
+		default:
+			return fmt.Errorf("rmdir %s: %w", dir, err)
+		}
+		if names := children(dir); len(names) > 0 {
+			for _, name := range names {
+				if err := remove(dir+"/"+name, deadline); err != nil {
+					return err
+				}
+			}
+			continue
+		}
+		if time.Now().After(deadline) {
+			pids, _ := readPIDs(dir, nil)
+			return fmt.Errorf("rmdir %s: %w: processes %d", dir, err, pids)
+		}
+		time.Sleep(pause)
+	}
+}
+
+// Kill ends every process in the group and beneath it, frozen ones too, and returns when
+// none is left. It fails if some are after a while: those that sleep uninterruptibly, for instance.
+func (g *Group) Kill() error {
+	deadline := time.Now().Add(patience)
+	whole := false // cgroup.kill leaves no gap for a fork to slip through (5.14)
+	for _, p := range g.places {
+		if p.V2 && write(p.dir, "cgroup.kill", "1") == nil {
+			whole = true
+		}
+	}
+	for pause := 100 * time.Microsecond; ; pause = min(2*pause, 20*time.Millisecond) {
+		pids, err := g.PIDs()
+		if err != nil {
+			return err
+		}
+		if len(pids) == 0 {
+			if whole {
+				return g.thaw()
+			}
+			return nil
+		}
+		if !whole {
+			// Held still, none can fork between being listed and being killed.
+			_ = g.hold()
+			pids, _ = g.PIDs()
+		}
+		for _, pid := range pids {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+		if err := g.thaw(); err != nil { // in v1 a frozen process dies when it thaws
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("processes %d of %s are still there after SIGKILL", pids, g.path)
+		}
+		time.Sleep(pause)
+	}
+}
