@@ -113,81 +113,128 @@ func (t Table) At(nr uint32) Span {
 	return t.Spans[i]
 }
 
-// named is a rule's claim on a number.
-type named struct {
-	nr   uint32
-	rule int
-	mux  uint32 // socketcall's or ipc's word for the call, 0: the call itself
+// Tables returns the tables of all architectures that the policy covers, the machine's own
+// first; x32 is in x86-64's.
+func (p Policy) Tables() []Table {
+	var out []Table
+	index := p.index()
+	for _, a := range p.Arches {
+		a = audited(a)
+		if !slices.ContainsFunc(out, func(t Table) bool { return t.Arch == a }) {
+			out = append(out, p.table(a, index))
+		}
+	}
+	return out
 }
 
 // Table returns the policy by number for calls whose audit architecture is a's.
-func (p Policy) Table(a abi.Arch) Table {
+func (p Policy) Table(a abi.Arch) Table { return p.table(audited(a), p.index()) }
+
+func audited(a abi.Arch) abi.Arch {
 	if a == abi.X32 {
-		a = abi.X86_64
+		return abi.X86_64
 	}
-	abis := []abi.Arch{a}
-	if a == abi.X86_64 {
-		abis = append(abis, abi.X32)
+	return a
+}
+
+// index has the rules of each name.
+func (p Policy) index() map[string][]int {
+	index := make(map[string][]int, len(p.Rules))
+	one := make([]int, len(p.Rules)) // most names have one rule
+	for i, r := range p.Rules {
+		if old, ok := index[r.Name]; ok {
+			index[r.Name] = append(old, i)
+			continue
+		}
+		one[i] = i
+		index[r.Name] = one[i : i+1 : i+1]
 	}
-	var claims []named
+	return index
+}
+
+// A claim is a rule's on a number: the number, the rule, and the word of socketcall or ipc
+// that stands for the call meant (0: the call itself). In the order of numbers, claims
+// are in document order.
+type claim uint64
+
+func claimed(nr uint32, rule int, word uint32) claim {
+	return claim(nr)<<32 | claim(rule)<<8 | claim(word)
+}
+
+func (c claim) nr() uint32   { return uint32(c >> 32) }
+func (c claim) rule() int    { return int(c >> 8 & 0xffffff) }
+func (c claim) word() uint32 { return uint32(c & 0xff) }
+
+func (p Policy) table(a abi.Arch, index map[string][]int) Table {
+	abis := []abi.Arch{a, abi.X32}
+	if a != abi.X86_64 {
+		abis = abis[:1]
+	}
+	var claims []claim
 	cuts := []uint32{0, abi.X32Bit, 2 * abi.X32Bit, 3 * abi.X32Bit, ^uint32(0)}
 	newest := map[abi.Arch]uint32{}
 	for _, b := range abis {
 		if !slices.Contains(p.Arches, b) {
 			continue
 		}
-		for i, r := range p.Rules {
-			if r.Action == p.Default {
-				continue
-			}
-			if nr, ok := b.Nr(r.Name); ok {
-				claims = append(claims, named{nr: nr, rule: i})
-			}
-			if nr, mux, ok := multiplexed(b, r.Name); ok {
-				claims = append(claims, named{nr, i, mux})
+		add := func(name string, nr, word uint32) {
+			for _, rule := range index[name] {
+				if p.Rules[rule].Action != p.Default {
+					claims = append(claims, claimed(nr, rule, word))
+				}
 			}
 		}
-		if n := p.newest(b); n != 0 {
-			newest[b] = n
-			cuts = append(cuts, n+1)
+		multiplexes := multiplexes(b)
+		for nr, name := range b.Calls() {
+			add(name, nr, 0)
+			if index[name] != nil && !(multiplexes && muxed[name].word != 0) {
+				newest[b] = nr
+			}
 		}
+		if multiplexes {
+			for name, m := range muxed {
+				if nr, ok := b.Nr(m.by); ok {
+					add(name, nr, m.word)
+				}
+			}
+		}
+		// The rule is runc's (libcontainer/seccomp/patchbpf, findLastSyscalls): rules that
+		// say only the default count here, names that libseccomp multiplexes on that ABI
+		// don't, and a default that permits calls is left to answer newer ones.
+		if !p.NewerENOSYS || p.Default.Permits() {
+			newest[b] = 0
+		}
+		cuts = append(cuts, newest[b]+1)
 	}
-	slices.SortStableFunc(claims, func(x, y named) int {
-		switch {
-		case x.nr < y.nr:
-			return -1
-		case x.nr > y.nr:
-			return 1
-		}
-		return 0
-	})
+	slices.Sort(claims)
 	for _, c := range claims {
-		cuts = append(cuts, c.nr, c.nr+1)
-	}
-	if a == abi.S390X {
-		cuts = append(cuts, 1)
+		cuts = append(cuts, c.nr(), c.nr()+1)
 	}
 	slices.Sort(cuts)
 	cuts = slices.Compact(cuts)
 
 	t := Table{Arch: a, Spans: make([]Span, len(cuts))}
+	clauses := make([]Clause, 0, len(cuts)+len(claims)) // of all spans
 	for i, lo := range cuts {
 		hi := ^uint32(0)
 		if i+1 < len(cuts) {
 			hi = cuts[i+1] - 1
 		}
 		mine := 0
-		for mine < len(claims) && claims[mine].nr == lo {
+		for mine < len(claims) && claims[mine].nr() == lo {
 			mine++
 		}
-		t.Spans[i] = p.span(a, lo, hi, newest, claims[:mine])
+		t.Spans[i] = p.span(a, lo, hi, newest, claims[:mine], clauses)
+		used := len(t.Spans[i].Clauses)
+		t.Spans[i].Clauses = t.Spans[i].Clauses[:used:used]
+		clauses = clauses[:cap(clauses)][used:]
 		claims = claims[mine:]
 	}
 	return t
 }
 
-// span decides one run of numbers, of one ABI and of one age.
-func (p Policy) span(a abi.Arch, lo, hi uint32, newest map[abi.Arch]uint32, claims []named) Span {
+// span decides one run of numbers, of one ABI and of one age. Its clauses begin where room does.
+func (p Policy) span(a abi.Arch, lo, hi uint32, newest map[abi.Arch]uint32, claims []claim, room []Clause) Span {
 	own, age := a, a
 	if a == abi.X86_64 && lo >= abi.X32Bit && lo != ^uint32(0) {
 		own = abi.X32
@@ -195,7 +242,7 @@ func (p Policy) span(a abi.Arch, lo, hi uint32, newest map[abi.Arch]uint32, clai
 	if a == abi.X86_64 && lo&abi.X32Bit != 0 { // runc looks at the bit alone
 		age = abi.X32
 	}
-	s := Span{Lo: lo, Hi: hi, Bits: own.Bits()}
+	s := Span{Lo: lo, Hi: hi, Bits: own.Bits(), Clauses: room[:0]}
 	always := func(v Verdict) { s.Clauses = append(s.Clauses, Clause{Verdict: v}) }
 
 	// On s390x the kernel hands the filter number 0 for calls beyond its table, so
@@ -209,12 +256,12 @@ func (p Policy) span(a abi.Arch, lo, hi uint32, newest map[abi.Arch]uint32, clai
 		return s
 	}
 	for _, c := range claims {
-		r := p.Rules[c.rule]
-		conds, possible := reduce(r.Conds, c.mux, s.Bits)
+		r := p.Rules[c.rule()]
+		conds, possible := reduce(r.Conds, c.word(), s.Bits)
 		if !possible {
 			continue
 		}
-		s.Clauses = append(s.Clauses, Clause{conds, Verdict{r.Action, c.rule, ByRule}})
+		s.Clauses = append(s.Clauses, Clause{conds, Verdict{r.Action, c.rule(), ByRule}})
 		if len(conds) == 0 {
 			return s
 		}
@@ -226,14 +273,14 @@ func (p Policy) span(a abi.Arch, lo, hi uint32, newest map[abi.Arch]uint32, clai
 const enosys = Errno | 38 // ENOSYS in the generic numbering
 
 // reduce leaves out conditions that always hold, and says whether the rest can.
-// With mux it makes them socketcall's or ipc's.
-func reduce(conds []Cond, mux uint32, bits int) ([]Cond, bool) {
+// With a word it makes them socketcall's or ipc's.
+func reduce(conds []Cond, word uint32, bits int) ([]Cond, bool) {
 	var out []Cond
-	if mux != 0 {
-		out = append(out, Cond{Arg: 0, Op: EQ, Value: uint64(mux)})
+	if word != 0 {
+		out = append(out, Cond{Arg: 0, Op: EQ, Value: uint64(word)})
 	}
 	for _, c := range conds {
-		if mux != 0 && c.Arg == 0 {
+		if word != 0 && c.Arg == 0 {
 			continue
 		}
 		switch holds, fixed := c.fixed(bits); {
@@ -247,24 +294,4 @@ func reduce(conds []Cond, mux uint32, bits int) ([]Cond, bool) {
 		}
 	}
 	return out, true
-}
-
-// newest is the highest number that a rule names on an ABI, 0 where NewerENOSYS has no say.
-// The rule is runc's (libcontainer/seccomp/patchbpf, findLastSyscalls): rules that say only
-// the default count here, names that libseccomp multiplexes on that ABI don't, and a default
-// that permits calls leaves newer ones to it.
-func (p Policy) newest(a abi.Arch) uint32 {
-	var most uint32
-	if !p.NewerENOSYS || p.Default.Permits() {
-		return 0
-	}
-	for _, r := range p.Rules {
-		if _, _, mux := multiplexed(a, r.Name); mux {
-			continue
-		}
-		if nr, ok := a.Nr(r.Name); ok {
-			most = max(most, nr)
-		}
-	}
-	return most
 }

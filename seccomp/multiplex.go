@@ -2,9 +2,9 @@ package seccomp
 
 import "porthole/abi"
 
-// calls are the words of socketcall (include/uapi/linux/net.h, SYS_*) and of ipc
+// muxed are the words of socketcall (include/uapi/linux/net.h, SYS_*) and of ipc
 // (include/uapi/linux/ipc.h): their first argument names the call meant.
-var calls = map[string]struct {
+var muxed = map[string]struct {
 	by   string
 	word uint32
 }{
@@ -42,18 +42,7 @@ var calls = map[string]struct {
 	"shmctl":      {"ipc", 24},
 }
 
-// multiplexed returns the number through which an ABI also makes the named call,
-// and the word that means it there.
-func multiplexed(a abi.Arch, name string) (nr, word uint32, ok bool) {
-	switch a {
-	case abi.X86, abi.S390X, abi.PPC64LE:
-	default:
-		return 0, 0, false
-	}
-	c, ok := calls[name]
-	if !ok {
-		return 0, 0, false
-	}
-	nr, ok = a.Nr(c.by)
-	return nr, c.word, ok
+// multiplexes says whether an ABI has socketcall and ipc beside the calls themselves.
+func multiplexes(a abi.Arch) bool {
+	return a == abi.X86 || a == abi.S390X || a == abi.PPC64LE
 }

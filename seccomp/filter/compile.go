@@ -1,6 +1,8 @@
 package filter
 
 import (
+	"slices"
+
 	"porthole/abi"
 	"porthole/seccomp"
 )
@@ -19,22 +21,10 @@ import (
 // kernel/seccomp.c). Compile fails only if the program would exceed MaxInsns.
 func Compile(p seccomp.Policy) (Program, error) {
 	g := newGraph()
-	var arches []abi.Arch // one for each audit value
-	for _, a := range p.Arches {
-		if a == abi.X32 {
-			a = abi.X86_64
-		}
-		seen := false
-		for _, b := range arches {
-			seen = seen || a == b
-		}
-		if !seen {
-			arches = append(arches, a)
-		}
-	}
 	root := g.ret(uint32(p.BadArch))
-	for i := len(arches) - 1; i >= 0; i-- {
-		root = g.test(opJEQ, arches[i].Audit(), g.load(offNr, g.numbers(p.Table(arches[i]))), root)
+	for _, t := range slices.Backward(p.Tables()) {
+		g.big = t.Arch == abi.S390X
+		root = g.test(opJEQ, t.Arch.Audit(), g.load(offNr, g.numbers(t)), root)
 	}
 	prog := g.emit(g.load(offArch, root))
 	if len(prog) > MaxInsns {

@@ -5,7 +5,11 @@
 // actions or tests of arguments (args.go), and lays it out (emit.go).
 package filter
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"porthole/abi"
+)
 
 // Insn is one instruction of classic BPF (struct sock_filter, linux/filter.h).
 type Insn struct {
@@ -28,7 +32,8 @@ type Data struct {
 	Args [6]uint64
 }
 
-// Offsets in struct seccomp_data, on a little-endian machine.
+// Offsets in struct seccomp_data. A word of an argument is at offArgs + 8 times its index,
+// the high one 4 further; on a big-endian machine, s390x, those two change places.
 const (
 	offNr   = 0
 	offArch = 4
@@ -37,13 +42,17 @@ const (
 	offEnd  = 64
 )
 
-// word is the 32-bit word at an offset of struct seccomp_data, on a little-endian machine.
+var s390x = abi.S390X.Audit()
+
+// word is the 32-bit word at an offset of struct seccomp_data, on the machine whose call it is.
 func (d Data) word(off uint32) uint32 {
 	switch {
 	case off == offNr:
 		return d.Nr
 	case off == offArch:
 		return d.Arch
+	case d.Arch == s390x:
+		off ^= 4
 	}
 	v := d.IP
 	if off >= offArgs {

@@ -15,6 +15,7 @@ type ref int32
 type graph struct {
 	nodes []node
 	index map[node]ref
+	big   bool // the words of an argument are high, low, as s390x has them
 }
 
 func newGraph() *graph {
@@ -35,10 +36,14 @@ func (g *graph) add(n node) ref {
 
 func (g *graph) ret(k uint32) ref { return g.add(node{code: opRet, k: k}) }
 
-// load puts a word of struct seccomp_data into A, unless nobody looks at it.
+// load puts the word at a little-endian offset of struct seccomp_data into A, unless
+// nobody looks at it.
 func (g *graph) load(off uint32, next ref) ref {
 	if c := g.nodes[next].code; c == opRet || c == opLoad {
 		return next
+	}
+	if g.big && off >= offArgs {
+		off ^= 4
 	}
 	return g.add(node{code: opLoad, k: off, t: next})
 }

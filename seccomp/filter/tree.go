@@ -40,7 +40,7 @@ func (g *graph) tree(segs []seg) ref {
 		segs[n] = s
 		n++
 	}
-	p := planner{graph: g, segs: segs[:n], sum: make([]float64, n+1), cost: make([]float64, n*n), how: make([]how, n*n)}
+	p := planner{graph: g, segs: segs[:n], sum: make([]float64, n+1), cost: make([]float64, n*n), turned: make([]float64, n*n), how: make([]how, n*n)}
 	for i, s := range p.segs {
 		p.sum[i+1] = p.sum[i] + s.weight
 	}
@@ -54,10 +54,10 @@ func (g *graph) tree(segs []seg) ref {
 
 type planner struct {
 	*graph
-	segs []seg
-	sum  []float64 // weights before a segment
-	cost []float64 // of the run i…j at i*n+j
-	how  []how
+	segs         []seg
+	sum          []float64 // weights before a segment
+	cost, turned []float64 // of the run i…j, at i*n+j and at j*n+i
+	how          []how
 }
 
 // how says how to go about a run of segments.
@@ -66,32 +66,34 @@ type how struct {
 	base  int16 // if not 0: pick single values out of what otherwise goes to segment base-1's place
 }
 
-// full is the longest list of segments for which every split is tried. In longer ones only
-// those near the best splits of both runs shorter by one are, as for optimum binary search
-// trees (Knuth 1971).
-const full, margin = 128, 4
+// margin is how far beyond the best splits of the two runs that are shorter by one the best
+// split is looked for. Without single values 0 would do, as for optimum binary search trees
+// (Knuth 1971).
+const margin = 2
 
 func (p *planner) plan(i, j int) {
 	n := len(p.segs)
-	at := func(i, j int) int { return i*n + j }
 	first, last := i, j-1
-	if n > full && j-i > 1 {
-		first = max(i, int(p.how[at(i, j-1)].split)-margin)
-		last = min(j-1, int(p.how[at(i+1, j)].split)+margin)
+	if j-i > 1 {
+		first = max(first, int(p.how[i*n+j-1].split)-margin)
+		last = min(last, int(p.how[(i+1)*n+j].split)+margin)
 	}
 	best, h := 1e300, how{}
+	lower, upper := p.cost[i*n:(i+1)*n], p.turned[j*n:(j+1)*n]
 	for k := first; k <= last; k++ {
-		if c := p.cost[at(i, k)] + p.cost[at(k+1, j)]; c < best {
+		if c := lower[k] + upper[k+1]; c < best {
 			best, h.split = c, int16(k)
 		}
 	}
 	best += p.sum[j+1] - p.sum[i] + perTest
-	for _, base := range [2]int{i, i + 1} {
-		if c, ok := p.picks(i, j, base); ok && c <= best {
-			best, h.base = c, int16(base+1)
+	if j-i <= 2*longest {
+		for base := i; base <= i+1; base++ {
+			if c, ok := p.picks(i, j, base); ok && c <= best {
+				best, h.base = c, int16(base+1)
+			}
 		}
 	}
-	p.cost[at(i, j)], p.how[at(i, j)] = best, h
+	p.cost[i*n+j], p.turned[j*n+i], p.how[i*n+j] = best, best, h
 }
 
 // picks is the cost of asking one by one for the values in i…j that do not go where base goes.
