@@ -1,0 +1,276 @@
+// Package launch carries out a plan: it clones the child, which runs its list of
+// system calls as a loop over data, and runs the parent's lists beside it.
+//
+// Start in this file is the way in, record.go is how a step looks to the child, and
+// loop_*.s is the child. What the child's memory looks like while it works:
+//
+//	0 … nothing …  [ code | records, strings | page shared with the parent ]  … nothing … top
+//
+// Nothing else of ours is mapped in it, its file table holds what the plan was given, and
+// its /proc/PID/exe is an empty file (own.go): whatever a hostile image or neighbour gets
+// hold of, it is not porthole.
+//
+// Parent and child share one page, a pipe (one byte passes one gate; its end is the other
+// side's death, or the child's execve) and an eventfd (the child has come to a gate).
+package launch
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+
+	"porthole/abi"
+	"porthole/internal/host/sys"
+	"porthole/plan"
+
+	"golang.org/x/sys/unix"
+)
+
+// Options are what a plan needs of the process that starts it.
+type Options struct {
+	// Fds fill slots with open file descriptors: SlotStdin, SlotStdout and SlotStderr (0, 1 and 2
+	// where absent), directories, the init image. They stay the caller's. All others but 0, 1 and 2
+	// are closed in the child before its first step.
+	Fds map[plan.Slot]int
+
+	// Keep, where not "", is a directory in which the child's page and its gates' FIFO lie, as
+	// "page" and "pass". From the start gate on the child then outlives this process, and another
+	// one goes on with Reattach. Without it the child dies with this process, whatever it has become
+	// by then. (Linux forgets that wish when a program with file capabilities or the set-user-ID bit
+	// is executed: prctl(2), PR_SET_PDEATHSIG.)
+	Keep string
+
+	// Sealed says that this process runs from an image that nobody can write to (see Seal), so that
+	// the child need not take another one as its /proc/PID/exe.
+	Sealed bool
+
+	// Times makes the child note when each step starts; see Process.Times.
+	Times bool
+
+	// PauseAfter, for tests, is the number (from 1) of a step of the child after which it waits until
+	// it is killed or its parent is.
+	PauseAfter int
+}
+
+// Start clones p's child and sets it going. The parent's steps at the gates are run by Process.Attend.
+//
+// It fails with *StepError where one of p.Before or the clone itself fails. Files that p.Before has
+// opened into slots stay open; whoever wrote that step closes them. The caller closes the Process.
+func Start(p *plan.Plan, opt Options) (*Process, error) {
+	pr := &Process{plan: p, pidfd: -1, pass: -1, arrive: -1, wake: -1, keep: opt.Keep != ""}
+	if len(p.Before) == 0 {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		if err := pr.start(opt); err != nil {
+			pr.Close()
+			return nil, err
+		}
+		return pr, nil
+	}
+	// These steps alter the thread that clones (its pid namespace, for one), so it must never be used
+	// for anything else: its goroutine ends locked, and the runtime ends the thread. Not before Close,
+	// because the child asks to die with it.
+	started := make(chan error)
+	pr.done = make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		started <- pr.start(opt)
+		<-pr.done
+	}()
+	if err := <-started; err != nil {
+		pr.Close()
+		return nil, err
+	}
+	return pr, nil
+}
+
+// start does what Start says, on a locked thread.
+func (p *Process) start(opt Options) (err error) {
+	pl := p.plan
+	// The pipe and the eventfd. The child's ends are the parent's too until the clone is done.
+	var theirs []int
+	defer func() {
+		for _, fd := range theirs {
+			unix.Close(fd)
+		}
+	}()
+	var pass int
+	if opt.Keep == "" {
+		var fds [2]int
+		if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+			return fmt.Errorf("pipe: %w", err)
+		}
+		pass, p.pass = fds[0], fds[1]
+	} else {
+		if pass, p.pass, err = makePass(opt.Keep); err != nil {
+			return err
+		}
+	}
+	theirs = append(theirs, pass)
+	if p.arrive, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return fmt.Errorf("eventfd: %w", err)
+	}
+	exe := -1
+	if !opt.Sealed {
+		if exe, err = emptyExe(); err != nil {
+			return err
+		}
+		theirs = append(theirs, exe)
+	}
+
+	p.own = newOwn(pl, opt, exe)
+	nslots := max(pl.Slots, int(plan.FirstFree))
+	size := pageCells + 8*nslots + 8*len(pl.Gates)
+	times := 0
+	if opt.Times {
+		times = size
+		size += 16 * len(pl.Child)
+	}
+	b := budget{mems: map[*plan.Mem]int{}}
+	b.add(pl.Before)
+	b.add(pl.After)
+	b.add(pl.Child)
+	for _, g := range pl.Gates {
+		b.add(g.Steps)
+	}
+	p.own.budget(&b, nslots)
+	if opt.Times {
+		b.records += len(pl.Child)
+		b.errs += 2 * len(pl.Child)
+	}
+	b.records += 3 // the end, and room for struct clone_args
+
+	page := -1
+	if opt.Keep != "" {
+		if page, err = makePage(opt.Keep, size); err != nil {
+			return err
+		}
+		defer unix.Close(page)
+	}
+	r, err := newRaft(b, size, page)
+	if err != nil {
+		return err
+	}
+	p.raft = r
+	order.PutUint32(r.page[pageOf:], uint32(len(pl.Child)))
+	order.PutUint32(r.page[pageSlots:], uint32(nslots))
+	order.PutUint32(r.page[pageGates:], uint32(len(pl.Gates)))
+	order.PutUint32(r.page[pageTimes:], uint32(times))
+	for i, g := range pl.Gates {
+		order.PutUint32(r.page[pageCells+8*nslots+8*i:], uint32(g.ID))
+		order.PutUint32(r.page[pageCells+8*nslots+8*i+4:], uint32(g.At))
+	}
+	for s := range plan.Slot(nslots) {
+		r.setSlot(s, -1)
+	}
+	for i := range 3 {
+		r.setSlot(plan.SlotStdin+plan.Slot(i), int64(i))
+	}
+	for s, fd := range opt.Fds {
+		if int(s) >= nslots {
+			return fmt.Errorf("plan: slot %d of %d", s, nslots)
+		}
+		r.setSlot(s, int64(fd))
+	}
+	r.setSlot(plan.SlotPass, int64(pass))
+	r.setSlot(plan.SlotArrive, int64(p.arrive))
+	r.setSlot(plan.SlotPID, 0)
+
+	defer func() {
+		if e := p.run(pl.After); err == nil {
+			err = e
+		}
+	}()
+	if err := p.run(pl.Before); err != nil {
+		return err
+	}
+	if opt.Times {
+		p.own.stamp(pl, uint64(sys.Addr(r.page))+uint64(times))
+	}
+	p.own.first(r, pl.Inherit, pl.CloexecFrom)
+	prog, err := r.lay(pl.Child, p.own.put)
+	if err != nil {
+		return err
+	}
+	// Off the end: a plan without execve has done all it was asked to.
+	end := plan.Step{Call: "exit_group", Args: []plan.Arg{num(0)}}
+	if err := r.record(end, uint32(len(pl.Child)), func(int) (int, error) { return 0, nil }); err != nil {
+		return err
+	}
+	return p.clone(prog)
+}
+
+// clone makes the child.
+func (p *Process) clone(prog uintptr) error {
+	r, pl := p.raft, p.plan
+	// struct clone_args (include/uapi/linux/sched.h), up to its field cgroup.
+	const argsSize = 88
+	cell := func(s plan.Slot) uint64 { return uint64(sys.Addr(r.page)) + uint64(r.cell(s)) }
+	flags := pl.Clone | unix.CLONE_PIDFD | unix.CLONE_PARENT_SETTID
+	args := r.data[r.used : r.used+argsSize]
+	order.PutUint64(args[0:], flags)
+	order.PutUint64(args[8:], cell(plan.SlotPidfd))
+	order.PutUint64(args[24:], cell(plan.SlotPID)) // parent_tid
+	order.PutUint64(args[32:], uint64(unix.SIGCHLD))
+	if pl.IntoCgroup != plan.NoSlot {
+		flags |= unix.CLONE_INTO_CGROUP
+		order.PutUint64(args[0:], flags)
+		order.PutUint64(args[80:], uint64(r.slot(pl.IntoCgroup)))
+	}
+	r.setSlot(plan.SlotPidfd, 0) // the kernel writes four of the eight bytes
+
+	now := monotonic()
+	order.PutUint64(r.page[pageStart:], uint64(now))
+	entry, errs, page := sys.Addr(r.code), sys.Addr(r.data)+uintptr(r.errs), sys.Addr(r.page)
+	old, err := sys.BlockSignals()
+	if err != nil {
+		return fmt.Errorf("signal mask: %w", err)
+	}
+	call := "clone3"
+	pid := clone(unix.SYS_CLONE3, sys.Addr(args), argsSize, 0, entry, prog, page, errs)
+	if unix.Errno(-pid) == unix.ENOSYS && flags <= 0xffffffff && flags&unix.CSIGNAL == 0 {
+		// Linux 5.10 has clone3: a filter on ourselves refuses it, so that we try its elder. That one
+		// lacks CLONE_INTO_CGROUP and CLONE_NEWTIME, and has the pidfd where it else has the pid.
+		call = "clone"
+		pid = clone(unix.SYS_CLONE, uintptr(flags&^unix.CLONE_PARENT_SETTID)|uintptr(unix.SIGCHLD), 0,
+			uintptr(cell(plan.SlotPidfd)), entry, prog, page, errs)
+	}
+	sys.RestoreSignals(old)
+	if e := unix.Errno(-pid); e < 4096 {
+		r.setSlot(plan.SlotPidfd, -1)
+		return &StepError{Index: -1, Parent: true, Errno: abi.Errno(e), Step: plan.Step{
+			Call: call, Args: []plan.Arg{num(flags)}, Why: "create the child",
+		}}
+	}
+	p.pid = int(pid)
+	p.pidfd = int(r.slot(plan.SlotPidfd))
+	r.setSlot(plan.SlotPID, int64(pid))
+	order.PutUint32(r.page[pagePID:], uint32(pid))
+	return nil
+}
+
+func monotonic() int64 {
+	var t unix.Timespec
+	unix.ClockGettime(unix.CLOCK_MONOTONIC, &t)
+	return t.Nano()
+}
+
+var errMemfdExec = errors.New("vm.memfd_noexec forbids the child an image of its own: seal this process first")
+
+// emptyExe returns an empty executable file, open for reading only.
+func emptyExe() (int, error) {
+	w, err := sys.Memfd("porthole")
+	if err == nil {
+		defer unix.Close(w)
+		// replace_mm_exe_file (kernel/fork.c) refuses a file that is open for writing.
+		var fd int
+		if fd, err = unix.Open(fmt.Sprintf("/proc/self/fd/%d", w), unix.O_RDONLY|unix.O_CLOEXEC, 0); err == nil {
+			return fd, nil
+		}
+	}
+	if errors.Is(err, os.ErrPermission) {
+		return -1, errMemfdExec
+	}
+	return -1, fmt.Errorf("memfd: %w", err)
+}

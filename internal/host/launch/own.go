@@ -1,0 +1,214 @@
+package launch
+
+import (
+	"maps"
+	"runtime"
+	"slices"
+	"strings"
+
+	"porthole/internal/host/sys"
+	"porthole/plan"
+
+	"golang.org/x/sys/unix"
+)
+
+// ownSteps are the calls that launch itself puts between those of a plan, because they
+// concern the machinery and not the container. The loop knows no difference.
+type ownSteps struct {
+	list []plan.Step // by number
+	put  [][]ownStep // before which step of the plan
+
+	exe   int       // the file that becomes /proc/PID/exe; -1: none
+	mm    *plan.Mem // struct prctl_mm_map
+	title *plan.Mem // what ps shows
+	byte1 *plan.Mem
+	zero  *plan.Mem // SIG_DFL, the empty mask
+}
+
+type ownStep struct {
+	plan.Step
+	nr int
+}
+
+func num(v uint64) plan.Arg       { return plan.Arg{Num: v} }
+func mem(m *plan.Mem) plan.Arg    { return plan.Arg{Kind: plan.ArgMem, Mem: m} }
+func slot(s plan.Slot) plan.Arg   { return plan.Arg{Kind: plan.ArgSlot, Slot: s} }
+func slotAt(s plan.Slot) plan.Arg { return plan.Arg{Kind: plan.ArgSlotAt, Slot: s} }
+
+func step(call string, args ...plan.Arg) plan.Step { return plan.Step{Call: call, Args: args} }
+
+// tolerant goes on with the next step, whatever the kernel says.
+func tolerant(s plan.Step) plan.Step { s.Errs = []plan.Skip{{Errno: plan.Any}}; return s }
+
+func (o *ownSteps) add(before int, s plan.Step) {
+	if before < len(o.put) {
+		o.put[before] = append(o.put[before], ownStep{s, len(o.list)})
+		o.list = append(o.list, s)
+	}
+}
+
+// before is the step of the plan that own step nr was put in front of; -1: it has no such step.
+func (o *ownSteps) before(nr int) int {
+	for i, put := range o.put {
+		for _, s := range put {
+			if s.nr == nr {
+				return i
+			}
+		}
+	}
+	return -1
+}
+
+// newOwn makes all of them but the first ones, which need addresses and the file table: see first.
+func newOwn(p *plan.Plan, opt Options, exe int) *ownSteps {
+	o := &ownSteps{
+		put:   make([][]ownStep, len(p.Child)),
+		exe:   exe,
+		mm:    &plan.Mem{Bytes: make([]byte, 104)},
+		title: &plan.Mem{Bytes: []byte("porthole\x00")},
+		byte1: &plan.Mem{Bytes: make([]byte, 1)},
+		zero:  &plan.Mem{Bytes: make([]byte, 32)},
+	}
+
+	// Until the start gate a child whose parent dies is of no use to anybody. The kernel forgets
+	// PR_SET_PDEATHSIG when a process changes its identity (commit_creds, kernel/cred.c).
+	start := len(p.Child)
+	for _, g := range p.Gates {
+		if g.ID == plan.GateStart {
+			start = arrival(p, g)
+		}
+	}
+	for i, s := range p.Child {
+		switch {
+		case i >= start:
+		case strings.HasPrefix(s.Call, "setre"), strings.HasPrefix(s.Call, "setfs"), s.Call == "setuid", s.Call == "setgid", s.Call == "setns", s.Call == "unshare":
+			o.add(i+1, step("prctl", num(unix.PR_SET_PDEATHSIG), num(uint64(unix.SIGKILL))))
+		}
+	}
+	if opt.Keep != "" && start < len(p.Child) {
+		o.add(start, step("prctl", num(unix.PR_SET_PDEATHSIG), num(0)))
+	}
+	if n := opt.PauseAfter; n > 0 {
+		o.add(n, plan.Step{Call: "read", Args: []plan.Arg{slot(plan.SlotPass), mem(o.byte1), num(1)}, Zero: plan.ZeroFails})
+	}
+	return o
+}
+
+// stamp has the child note when each step begins, in the page at times, until a filter might object.
+func (o *ownSteps) stamp(p *plan.Plan, times uint64) {
+	for i, s := range p.Child {
+		o.add(i, tolerant(step("clock_gettime", num(unix.CLOCK_MONOTONIC), num(times+16*uint64(i)))))
+		if s.Tag == "seccomp" || s.Call == "seccomp" {
+			return
+		}
+	}
+}
+
+// budget makes room for them, those of first included.
+func (o *ownSteps) budget(b *budget, slots int) {
+	b.add(o.list)
+	for _, m := range []*plan.Mem{o.mm, o.title, o.byte1, o.zero} {
+		b.mem(m)
+	}
+	const fixed = sys.Signals + 16
+	b.records += fixed + 2*(slots+4)
+	b.errs += 2 * 16
+}
+
+// first puts the child's first steps in front of the plan's: signals as a new program expects
+// them, only the files it was given, no other memory than its raft, and an /proc/PID/exe that
+// is not ours. inherit and cloexec are the plan's.
+func (o *ownSteps) first(r *raft, inherit, cloexec int) {
+	late := o.put[0]
+	o.put[0] = nil
+	o.add(0, step("prctl", num(unix.PR_SET_PDEATHSIG), num(uint64(unix.SIGKILL))))
+	for sig := range uint64(sys.Signals) {
+		// SIG_IGN would outlive execve, and Go's handlers would run before it.
+		if s := unix.Signal(sig + 1); s != unix.SIGKILL && s != unix.SIGSTOP {
+			o.add(0, step("rt_sigaction", num(sig+1), mem(o.zero), num(0), num(8)))
+		}
+	}
+	o.add(0, step("rt_sigprocmask", num(unix.SIG_SETMASK), mem(o.zero), num(0), num(8)))
+
+	keep := map[int]bool{0: true, 1: true, 2: true}
+	for fd := 3; fd < 3+inherit; fd++ {
+		keep[fd] = true
+	}
+	for s := range plan.Slot(r.slots()) {
+		if fd := r.slot(s); s != plan.NoSlot && s != plan.SlotPID && s != plan.SlotPidfd && fd >= 0 && fd < 1<<30 {
+			keep[int(fd)] = true
+		}
+	}
+	if o.exe >= 0 {
+		keep[o.exe] = true
+	}
+	next := 0
+	for _, fd := range slices.Sorted(maps.Keys(keep)) {
+		if fd > next {
+			o.add(0, step("close_range", num(uint64(next)), num(uint64(fd-1)), num(0)))
+		}
+		next = fd + 1
+		if cloexec > 0 && fd >= cloexec {
+			o.add(0, tolerant(step("fcntl", num(uint64(fd)), num(unix.F_SETFD), num(unix.FD_CLOEXEC))))
+		}
+	}
+	o.add(0, step("close_range", num(uint64(next)), num(1<<32-1), num(0)))
+
+	o.shed(r)
+	o.put[0] = append(o.put[0], late...)
+}
+
+// shed unmaps all but the raft and takes another /proc/PID/exe. (An image could have a program that
+// is a link to /proc/self/exe, or a script for it: execve would run porthole itself inside the
+// container, and whoever opened the result could write to porthole's file: CVE-2019-5736.)
+func (o *ownSteps) shed(r *raft) {
+	if o.exe < 0 {
+		return
+	}
+	at := func(b []byte) uint64 { return uint64(sys.Addr(b)) }
+	low, high := at(r.all), at(r.all)+uint64(len(r.all))
+	o.add(0, step("munmap", num(0), num(low)))
+	// The size of the address space is the kernel's choice; longer than that is EINVAL. What cannot go
+	// stays (the vdso may be sealed, Linux 6.16): porthole's own text and data lie below.
+	if runtime.GOARCH == "amd64" {
+		o.add(0, tolerant(step("munmap", num(high), num(1<<47-uint64(unix.Getpagesize())-high))))
+	} else {
+		// CONFIG_ARM64_VA_BITS: 36 to 52, of which user space gets 48 unless it asks for more.
+		for _, bits := range []int{48, 47, 42, 39, 36} {
+			if high < 1<<bits {
+				o.add(0, tolerant(step("munmap", num(high), num(1<<bits-high))))
+			}
+		}
+	}
+
+	// struct prctl_mm_map (include/uapi/linux/prctl.h). prctl_set_mm_map (kernel/sys.c) wants plausible
+	// numbers for all, and CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE in the child's user namespace.
+	title := at(r.data) + uint64(r.mems[o.title])
+	fields := []uint64{
+		at(r.code), at(r.code) + uint64(len(r.code)), // start_code, end_code
+		at(r.data), at(r.data) + uint64(len(r.data)), // start_data, end_data
+		high, high, high - 8, // start_brk, brk, start_stack
+		title, title + uint64(len(o.title.Bytes)), // arg_start, arg_end
+		title + uint64(len(o.title.Bytes)), title + uint64(len(o.title.Bytes)), // env_start, env_end
+		0, uint64(o.exe) << 32, // auxv; auxv_size and exe_fd
+	}
+	for i, v := range fields {
+		order.PutUint64(r.data[r.mems[o.mm]+8*i:], v)
+	}
+	const mmMap = 14 // PR_SET_MM_MAP
+	s := step("prctl", num(unix.PR_SET_MM), num(mmMap), mem(o.mm), num(uint64(len(o.mm.Bytes))), num(0))
+	s.Why = "take another /proc/PID/exe than porthole's"
+	o.add(0, s)
+	o.add(0, step("close", num(uint64(o.exe))))
+}
+
+// arrival is the step with which the child tells the parent that it has come to g.
+func arrival(p *plan.Plan, g plan.Gate) int {
+	for i := min(g.At, len(p.Child)-1); i >= 0; i-- {
+		s := p.Child[i]
+		if len(s.Args) > 0 && s.Args[0].Kind == plan.ArgSlot && s.Args[0].Slot == plan.SlotArrive {
+			return i
+		}
+	}
+	return g.At
+}
