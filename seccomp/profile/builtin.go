@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"porthole/abi"
+	"porthole/near"
 )
 
 // builtin is every profile that a release came with, in the form of text.go. A block is
@@ -109,7 +109,7 @@ func Builtin(ref string) (*Profile, error) {
 func FindRelease(ref string) (Release, error) {
 	name, version, _ := strings.Cut(ref, ":")
 	if engine(name) < 0 {
-		return Release{}, fmt.Errorf("no default profile is known of %q%s", name, cmp.Or(didYouMean(abi.Near(name, engines, 1)), "; there are "+strings.Join(engines, ", ")))
+		return Release{}, fmt.Errorf("no default profile is known of %q%s", name, cmp.Or(didYouMean(near.Names(name, engines, 1)), "; there are "+strings.Join(engines, ", ")))
 	}
 	want := normal(version)
 	var best, below, above Release
@@ -130,13 +130,13 @@ func FindRelease(ref string) (Release, error) {
 		}
 	}
 	if best.Version == "" {
-		var near []string
+		var like []string
 		for _, r := range []Release{below, above} {
 			if r.Version != "" {
-				near = append(near, r.Version)
+				like = append(like, r.Version)
 			}
 		}
-		return best, fmt.Errorf("no default profile of %s %s is known; the nearest is of %s", name, version, strings.Join(near, " and of "))
+		return best, fmt.Errorf("no default profile of %s %s is known; the nearest is of %s", name, version, strings.Join(like, " and of "))
 	}
 	return best, nil
 }

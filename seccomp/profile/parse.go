@@ -12,6 +12,7 @@ import (
 	"porthole/abi"
 	"porthole/caps"
 	"porthole/facts"
+	"porthole/near"
 	"porthole/seccomp"
 )
 
@@ -181,7 +182,7 @@ func (d *decoder) uint(v value, most uint64) uint64 {
 // lost refuses an unknown key that would have narrowed something.
 func (d *decoder) lost(keys []string) func(value) {
 	return func(v value) {
-		d.fail(v.koff, "unknown key%s", didYouMean(abi.Near(v.key, keys, 1)))
+		d.fail(v.koff, "unknown key%s", didYouMean(near.Names(v.key, keys, 1)))
 	}
 }
 
@@ -262,10 +263,10 @@ func (d *decoder) profile(v value) *Profile {
 			}
 		}
 	}, func(v value) {
-		if near := abi.Near(v.key, topKeys, 1); len(near) > 0 && near[0] == "syscalls" {
-			d.lost(near)(v)
+		if like := near.Names(v.key, topKeys, 1); len(like) > 0 && like[0] == "syscalls" {
+			d.lost(like)(v)
 		} else {
-			d.warn(v.koff, "unknown key, skipped%s", didYouMean(near))
+			d.warn(v.koff, "unknown key, skipped%s", didYouMean(like))
 		}
 	})
 	d.errno(errno, &p.DefaultErrno)
@@ -324,8 +325,8 @@ func (d *decoder) entry(v value) (e Entry) {
 			e.Excludes = d.filter(v)
 		}
 	}, func(v value) {
-		near := abi.Near(v.key, narrowing, 1)
-		if v.kind != text || len(near) > 0 || slices.ContainsFunc(narrowing, func(k string) bool { return strings.EqualFold(k, v.key) }) {
+		like := near.Names(v.key, narrowing, 1)
+		if v.kind != text || len(like) > 0 || slices.ContainsFunc(narrowing, func(k string) bool { return strings.EqualFold(k, v.key) }) {
 			d.lost(entryKeys)(v)
 		}
 		d.warn(v.koff, "unknown key, taken for a comment")
@@ -496,7 +497,7 @@ func (d *decoder) arch(v value) specs.Arch {
 		for i, a := range ociArches {
 			names[i] = string(a)
 		}
-		d.fail(v.off, "unknown architecture %q%s", a, didYouMean(abi.Near(string(a), names, 1)))
+		d.fail(v.off, "unknown architecture %q%s", a, didYouMean(near.Names(string(a), names, 1)))
 	}
 	return a
 }
@@ -509,7 +510,7 @@ func (d *decoder) flag(v value) specs.LinuxSeccompFlag {
 			names = append(names, string(f))
 		}
 		slices.Sort(names)
-		d.fail(v.off, "unknown flag %q%s", s, didYouMean(abi.Near(s, names, 1)))
+		d.fail(v.off, "unknown flag %q%s", s, didYouMean(near.Names(s, names, 1)))
 	}
 	return specs.LinuxSeccompFlag(s)
 }

@@ -93,13 +93,13 @@ func join(path, msg string) string {
 func path(i int) string { return fmt.Sprintf("syscalls[%d]", i) }
 
 // didYouMean ends a message about a name that is not known.
-func didYouMean(near []string) string {
-	switch len(near) {
+func didYouMean(names []string) string {
+	switch len(names) {
 	case 0:
 		return ""
 	case 1:
-		return "; did you mean " + near[0] + "?"
+		return "; did you mean " + names[0] + "?"
 	}
-	last := len(near) - 1
-	return "; did you mean " + strings.Join(near[:last], ", ") + " or " + near[last] + "?"
+	last := len(names) - 1
+	return "; did you mean " + strings.Join(names[:last], ", ") + " or " + names[last] + "?"
 }

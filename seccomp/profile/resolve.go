@@ -9,6 +9,7 @@ import (
 	"porthole/abi"
 	"porthole/caps"
 	"porthole/facts"
+	"porthole/near"
 	"porthole/seccomp"
 )
 
@@ -52,7 +53,7 @@ func nearArch(s string) string {
 	if a, err := abi.ParseArch(s); err == nil {
 		return didYouMean([]string{DockerArch(a)})
 	}
-	return didYouMean(abi.Near(s, dockerArches, 1))
+	return didYouMean(near.Names(s, dockerArches, 1))
 }
 
 // flags are those that OCI knows, with the kernel's bits (include/uapi/linux/seccomp.h).
