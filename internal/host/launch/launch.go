@@ -230,11 +230,9 @@ func (p *Process) clone(prog uintptr) error {
 	call := "clone3"
 	pid := clone(unix.SYS_CLONE3, sys.Addr(args), argsSize, 0, entry, prog, page, errs)
 	if unix.Errno(-pid) == unix.ENOSYS && flags <= 0xffffffff && flags&unix.CSIGNAL == 0 {
-		// Linux 5.10 has clone3: a filter on ourselves refuses it, so that we try its elder. That one
-		// lacks CLONE_INTO_CGROUP and CLONE_NEWTIME, and has the pidfd where it else has the pid.
+		// Linux 5.10 has clone3: a filter on ourselves refuses it. Its elder makes do with these flags.
 		call = "clone"
-		pid = clone(unix.SYS_CLONE, uintptr(flags&^unix.CLONE_PARENT_SETTID)|uintptr(unix.SIGCHLD), 0,
-			uintptr(cell(plan.SlotPidfd)), entry, prog, page, errs)
+		pid = clone(unix.SYS_CLONE, uintptr(flags&^(unix.CLONE_PARENT_SETTID|unix.CLONE_PIDFD))|uintptr(unix.SIGCHLD), 0, 0, entry, prog, page, errs)
 	}
 	sys.RestoreSignals(old)
 	if e := unix.Errno(-pid); e < 4096 {
@@ -244,7 +242,14 @@ func (p *Process) clone(prog uintptr) error {
 		}}
 	}
 	p.pid = int(pid)
-	p.pidfd = int(r.slot(plan.SlotPidfd))
+	if call == "clone3" {
+		p.pidfd = int(r.slot(plan.SlotPidfd))
+	} else if p.pidfd, err = unix.PidfdOpen(p.pid, 0); err != nil {
+		unix.Kill(p.pid, unix.SIGKILL)
+		unix.Wait4(p.pid, nil, 0, nil)
+		return fmt.Errorf("pidfd_open: %w", err)
+	}
+	r.setSlot(plan.SlotPidfd, int64(p.pidfd))
 	r.setSlot(plan.SlotPID, int64(pid))
 	order.PutUint32(r.page[pagePID:], uint32(pid))
 	return nil

@@ -30,9 +30,6 @@ func TestMain(m *testing.M) {
 			os.Exit(0)
 		}
 	}
-	if flag := os.Getenv("PORTHOLE_TEST_NONE"); flag != "" {
-		os.Exit(0)
-	}
 	// The runtime opens its own epoll and event files when they are first needed.
 	r, w, _ := os.Pipe()
 	w.Close()
@@ -154,7 +151,7 @@ func TestSlotsFlow(t *testing.T) {
 	if got := pr.Slot(pid); got != int64(pr.Pid()) {
 		t.Errorf("getpid says %d, its parent %d", got, pr.Pid())
 	}
-	if got := pr.Slot(size); got != 0 {
+	if got := pr.Slot(size); got != 0 && os.Getuid() == 0 {
 		t.Errorf("the child's /proc/PID/exe has %d bytes: it is ours", got)
 	}
 	if p := pr.Slot(plan.FirstFree + 3); p&0xffffffff < 3 || p>>32 < 3 {
