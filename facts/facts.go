@@ -63,7 +63,7 @@ const (
 type Cgroup struct {
 	Mode        CgroupMode
 	Hierarchies []Hierarchy // v1 hierarchies, and the v2 one last
-	Writable    bool        // we may make groups beneath Own in at least one
+	Writable    bool        // we may make groups in at least one, at its top or beneath Own
 }
 
 // Hierarchy is one mounted cgroup tree.

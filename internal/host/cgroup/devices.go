@@ -194,17 +194,6 @@ func (l *deviceList) sorted() []device {
 	return list
 }
 
-// allows says what the kernel does with a list: an access is an exception if one of them holds all
-// of it, or, where exceptions forbid, any part of it (match_exception, match_exception_partial).
-func (l *deviceList) allows(d device, a access) bool {
-	for e, has := range l.exceptions {
-		if e.covers(d) && (!l.open && has&a == a || l.open && has&a != 0) {
-			return !l.open
-		}
-	}
-	return l.open
-}
-
 // setDevices makes the list hold for the group; nil changes nothing.
 func (g *Group) setDevices(l *deviceList) error {
 	if l == nil {

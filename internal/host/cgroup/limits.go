@@ -192,6 +192,7 @@ func (b *builder) memory(m *specs.LinuxMemory) {
 	if n := value(m.Reservation); n != 0 && b.on("memory", "memory", "--memory-reservation", "memory.reservation", n < 0) {
 		b.amount("memory.soft_limit_in_bytes", "memory.low", n)
 	}
+	//lint:ignore SA1019 it is still sent, and must not be ignored in silence
 	if value(m.Kernel) > 0 {
 		b.refuse("--kernel-memory", "memory.kernel", "the kernel has no such limit any more (memory.kmem.limit_in_bytes, gone since 5.4)")
 	}
