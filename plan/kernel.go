@@ -11,15 +11,13 @@ const (
 	atRecursive       = 0x8000
 	atEmptyPath       = 0x1000
 
-	oWronly    = 0x1
-	oRdwr      = 0x2
-	oCreat     = 0x40
-	oExcl      = 0x80
-	oNoctty    = 0x100
-	oCloexec   = 0x80000
-	oPath      = 0x200000
-	oDirectory = 0x10000 // asm-generic; see openFlags for arm and powerpc
-	oNofollow  = 0x20000
+	oWronly  = 0x1
+	oRdwr    = 0x2
+	oCreat   = 0x40
+	oExcl    = 0x80
+	oNoctty  = 0x100
+	oCloexec = 0x80000
+	oPath    = 0x200000
 
 	resolveNoXdev       = 0x01
 	resolveNoMagiclinks = 0x02
@@ -42,26 +40,26 @@ const (
 	msUnbindable = 0x20000
 	mntDetach    = 0x2
 
-	fsopenCloexec    = 0x1
-	fsmountCloexec   = 0x1
-	fsconfigFlag     = 0
-	fsconfigString   = 1
-	fsconfigCreate   = 6
-	openTreeClone    = 0x1
-	openTreeCloexec  = oCloexec
-	moveFromFD       = 0x4  // MOVE_MOUNT_F_EMPTY_PATH
-	moveToFD         = 0x40 // MOVE_MOUNT_T_EMPTY_PATH
-	attrRdonly       = 0x1
-	attrNosuid       = 0x2
-	attrNodev        = 0x4
-	attrNoexec       = 0x8
-	attrAtime        = 0x70 // the field of the next three; 0 in it is relatime
-	attrNoatime      = 0x10
-	attrStrictatime  = 0x20
-	attrNodiratime   = 0x80
-	attrNosymfollow  = 0x200000
-	sizeofMountAttr  = 32
-	closeRangeCloexe = 0x4
+	fsopenCloexec     = 0x1
+	fsmountCloexec    = 0x1
+	fsconfigFlag      = 0
+	fsconfigString    = 1
+	fsconfigCreate    = 6
+	openTreeClone     = 0x1
+	openTreeCloexec   = oCloexec
+	moveFromFD        = 0x4  // MOVE_MOUNT_F_EMPTY_PATH
+	moveToFD          = 0x40 // MOVE_MOUNT_T_EMPTY_PATH
+	attrRdonly        = 0x1
+	attrNosuid        = 0x2
+	attrNodev         = 0x4
+	attrNoexec        = 0x8
+	attrAtime         = 0x70 // the field of the next three; 0 in it is relatime
+	attrNoatime       = 0x10
+	attrStrictatime   = 0x20
+	attrNodiratime    = 0x80
+	attrNosymfollow   = 0x200000
+	sizeofMountAttr   = 32
+	closeRangeCloexec = 0x4
 
 	newNS     = 0x20000
 	newCgroup = 0x2000000
@@ -75,7 +73,6 @@ const (
 	cloneParent = 0x8000
 	sigKill     = 9
 	sigChld     = 17
-	sigSetmask  = 2
 
 	prSetPdeathsig   = 1
 	prSetDumpable    = 4
@@ -92,9 +89,9 @@ const (
 	keyctlJoinSession = 1
 	keyctlSetPerm     = 5
 
-	tiocsctty  = 0x540e
-	tiocswinsz = 0x5414
-	tiocsptlck = 0x40045431
+	tiocsctty   = 0x540e
+	tiocswinsz  = 0x5414
+	tiocsptlck  = 0x40045431
 	tiocgptpeer = 0x5441
 
 	afInet       = 2
@@ -108,14 +105,25 @@ const (
 	sIFIFO = 0o010000
 )
 
-// Error numbers that plans tolerate (asm-generic/errno-base.h).
+// Error numbers that plans tolerate, beside those that abi names (asm-generic/errno-base.h).
 const (
-	eEPERM   abi.Errno = 1
-	eENOENT  abi.Errno = 2
-	eEACCES  abi.Errno = 13
-	eEEXIST  abi.Errno = 17
-	eENOTDIR abi.Errno = 20
-	eEINVAL  abi.Errno = 22
-	eEROFS   abi.Errno = 30
-	eENOSYS  abi.Errno = 38
+	e2big   abi.Errno = 7
+	enoexec abi.Errno = 8
+	eagain  abi.Errno = 11
+	ebusy   abi.Errno = 16
+	eexist  abi.Errno = 17
+	enodev  abi.Errno = 19
+	enotdir abi.Errno = 20
+	enospc  abi.Errno = 28
+	erofs   abi.Errno = 30
+	eloop   abi.Errno = 40
 )
+
+// The bits of open(2) that differ: arm and powerpc have their own (asm/fcntl.h).
+func openBits(a abi.Arch) (directory, nofollow uint64) {
+	switch a {
+	case abi.ARM64, abi.ARM, abi.PPC64LE:
+		return 0x4000, 0x8000
+	}
+	return 0x10000, 0x20000
+}

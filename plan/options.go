@@ -30,6 +30,10 @@ type Options struct {
 	// raises the soft one at start (os/rlimit.go). The zero value leaves it.
 	NoFile [2]uint64 // soft, hard
 
+	// ChownStdio says which of stdin, stdout and stderr porthole made, so that they may be given to
+	// the container's user. Others are somebody's: /dev/null, a file, the caller's terminal.
+	ChownStdio [3]bool
+
 	// Refer says what the user typed for a part of the spec, for error messages:
 	// "mounts[3]" → "-v /a:/b". May be nil.
 	Refer map[string]string

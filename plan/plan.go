@@ -123,10 +123,10 @@ type GateID uint8
 
 // The gates, in their order.
 const (
-	GateIDs     GateID = 1 + iota // ids are mapped, and the child is in its cgroups
-	GateNetwork                   // the network namespace is furnished
-	GateStart                     // start: what follows is the user's own
-	GateListener                  // the parent has fetched the seccomp listener
+	GateIDs      GateID = 1 + iota // ids are mapped, and the child is in its cgroups
+	GateNetwork                    // the network namespace is furnished
+	GateStart                      // start: what follows is the user's own
+	GateListener                   // the parent has fetched the seccomp listener
 )
 
 func (g GateID) String() string {

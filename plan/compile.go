@@ -1,0 +1,412 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"porthole/abi"
+	"porthole/caps"
+	"porthole/facts"
+)
+
+// Compile returns the plan of a new container. It fails, naming the part of the spec, where the
+// spec asks for what this machine, the kernel or porthole cannot do, and where the filter would
+// refuse the steps that follow its installation. The paths of the host in s and opt are trusted;
+// the files of the root filesystem are not.
+//
+// The order of the last part, from the start gate on, is runc's: finalizeNamespace in
+// libcontainer/init_linux.go and Init in libcontainer/standard_init_linux.go, release 1.2.
+func Compile(s *specs.Spec, opt Options, f facts.Facts) (*Plan, error) {
+	b := newBuilder(f)
+	b.s, b.o = s, &opt
+	if err := b.check(); err != nil {
+		return nil, err
+	}
+	for _, stage := range []func() error{
+		b.begin, b.openPaths, b.waitIDs, b.enter,
+		b.makeRoot, b.mounts, b.devices, b.workdir, b.waitNetwork, b.sysctls, b.protect, b.pivot,
+		b.console, b.lock, b.names, b.process,
+		b.waitStart, b.finish,
+	} {
+		if err := stage(); err != nil {
+			return nil, err
+		}
+	}
+	return b.done()
+}
+
+// done closes the plan.
+func (b *builder) done() (*Plan, error) {
+	b.p.Slots = len(b.p.Names)
+	if b.p.Slots > maxSlots {
+		return nil, fmt.Errorf("the plan needs %d results of earlier steps at once and may have %d: too many mounts", b.p.Slots, maxSlots)
+	}
+	if err := b.checkFilter(); err != nil {
+		return nil, err
+	}
+	return b.p, nil
+}
+
+// maxSlots bounds a plan: each slot may be an open file.
+const maxSlots = 4000
+
+// spaces says what becomes of the namespaces: made anew, or entered where they have a path.
+type spaces struct {
+	fresh  uint64 // CLONE_NEW* bits
+	joined []joined
+}
+
+type joined struct {
+	flag       uint64
+	name, path string
+	slot       Slot
+	early      bool // entered by the parent before the clone
+}
+
+// has says whether the container has its own namespace of this kind, new or entered.
+func (s spaces) has(flag uint64) bool {
+	for _, j := range s.joined {
+		if j.flag == flag {
+			return true
+		}
+	}
+	return s.fresh&flag != 0
+}
+
+var spaceFlags = map[specs.LinuxNamespaceType]uint64{
+	specs.MountNamespace: newNS, specs.PIDNamespace: newPID, specs.NetworkNamespace: newNet, specs.IPCNamespace: newIPC,
+	specs.UTSNamespace: newUTS, specs.UserNamespace: newUser, specs.CgroupNamespace: newCgroup, specs.TimeNamespace: newTime,
+}
+
+// check refuses what no plan can be made of, before any is.
+func (b *builder) check() error {
+	s := b.s
+	switch {
+	case s == nil || s.Linux == nil:
+		return errors.New("linux: missing: this is not a Linux container")
+	case s.Process == nil || len(s.Process.Args) == 0:
+		return errors.New("process.args: empty: there is nothing to run")
+	case !strings.HasPrefix(s.Process.Cwd, "/"):
+		return fmt.Errorf("process.cwd: %q is not an absolute path", s.Process.Cwd)
+	case len(b.o.Root.Layers) == 0 && b.o.Root.Path == "" && (s.Root == nil || s.Root.Path == ""):
+		return errors.New("root.path: missing")
+	case s.Linux.IntelRdt != nil:
+		return errors.New("linux.intelRdt: not supported")
+	case s.Linux.MemoryPolicy != nil:
+		return errors.New("linux.memoryPolicy: not supported")
+	case len(s.Linux.NetDevices) > 0:
+		return errors.New("linux.netDevices: not supported")
+	case s.Hooks != nil && len(s.Hooks.StartContainer) > 0:
+		return errors.New("hooks.startContainer: not supported: nothing but the container's own process runs inside")
+	}
+	if err := b.checkStrings(); err != nil {
+		return err
+	}
+	if r := &b.o.Root; len(r.Layers) == 0 && r.Path == "" {
+		r.Path = s.Root.Path
+	}
+	if r := b.o.Root; len(r.Layers) > 0 && (r.Scratch == "" || path.Clean("/"+r.Layers[0].Target) != "/") {
+		return errors.New("root: layers need a scratch directory, and the first is \"/\"")
+	}
+	for i, n := range s.Linux.Namespaces {
+		where := fmt.Sprintf("linux.namespaces[%d]", i)
+		flag := spaceFlags[n.Type]
+		switch {
+		case flag == 0:
+			return fmt.Errorf("%s.type: %q is no kind of namespace", where, n.Type)
+		case b.spaces.has(flag):
+			return fmt.Errorf("%s: a second %q", where, n.Type)
+		case n.Path == "":
+			b.spaces.fresh |= flag
+		case flag == newNS:
+			return fmt.Errorf("%s.path: the root filesystem is built in a new mount namespace, not in one that exists", where)
+		default:
+			b.spaces.joined = append(b.spaces.joined, joined{flag: flag, name: string(n.Type), path: n.Path})
+		}
+	}
+	if b.spaces.fresh&newNS == 0 {
+		return errors.New("linux.namespaces: \"mount\" is missing: the root filesystem is built in the container's own mount namespace")
+	}
+	if b.spaces.fresh&newUser != 0 && len(s.Linux.UIDMappings) == 0 {
+		return errors.New("linux.uidMappings: missing: a new user namespace needs them")
+	}
+	own := func(flag uint64, what, field string) error {
+		if field != "" && !b.spaces.has(flag) {
+			return fmt.Errorf("%s: would change the host's: it needs a %q namespace", what, map[uint64]string{newUTS: "uts", newTime: "time"}[flag])
+		}
+		return nil
+	}
+	return errors.Join(own(newUTS, "hostname", s.Hostname), own(newUTS, "domainname", s.Domainname), b.checkFeatures())
+}
+
+// checkFeatures refuses by name what this kernel lacks.
+func (b *builder) checkFeatures() error {
+	ft := b.f.Features
+	lacks := func(what, since string) error {
+		return fmt.Errorf("this kernel (%v) has no %s, which porthole needs (Linux %s)", b.f.Kernel, what, since)
+	}
+	switch {
+	case !ft.NewMountAPI:
+		return lacks("fsopen, open_tree and move_mount", "5.2")
+	case !ft.Openat2:
+		return lacks("openat2", "5.6")
+	case b.spaces.fresh&newTime != 0 && !ft.TimeNS:
+		return lacks("time namespaces", "5.6, CONFIG_TIME_NS")
+	case b.spaces.fresh&newCgroup != 0 && !ft.CgroupNS:
+		return lacks("cgroup namespaces", "4.6")
+	case b.o.Seccomp != nil && !ft.Seccomp:
+		return lacks("seccomp filters", "3.5, CONFIG_SECCOMP_FILTER")
+	case len(b.s.Linux.TimeOffsets) > 0 && b.spaces.fresh&newTime == 0:
+		return errors.New("linux.timeOffsets: would change a time namespace that others use: it needs a new one")
+	}
+	return nil
+}
+
+// checkStrings refuses strings that the kernel would cut short.
+func (b *builder) checkStrings() error {
+	bad := func(where string, list ...string) error {
+		for _, s := range list {
+			if strings.IndexByte(s, 0) >= 0 {
+				return fmt.Errorf("%s: %q has a zero byte in it", where, s)
+			}
+		}
+		return nil
+	}
+	s := b.s
+	errs := []error{bad("process.args", s.Process.Args...), bad("process.env", s.Process.Env...), bad("process.cwd", s.Process.Cwd),
+		bad("hostname", s.Hostname, s.Domainname), bad("process", s.Process.ApparmorProfile, s.Process.SelinuxLabel, s.Linux.MountLabel),
+		bad("linux.maskedPaths", s.Linux.MaskedPaths...), bad("linux.readonlyPaths", s.Linux.ReadonlyPaths...)}
+	for i, m := range s.Mounts {
+		errs = append(errs, bad(fmt.Sprintf("mounts[%d]", i), append([]string{m.Destination, m.Source, m.Type}, m.Options...)...))
+	}
+	for k, v := range s.Linux.Sysctl {
+		errs = append(errs, bad("linux.sysctl", k, v))
+	}
+	for i, d := range s.Linux.Devices {
+		errs = append(errs, bad(fmt.Sprintf("linux.devices[%d]", i), d.Path))
+	}
+	for i, n := range s.Linux.Namespaces {
+		errs = append(errs, bad(fmt.Sprintf("linux.namespaces[%d]", i), n.Path))
+	}
+	if s.Root != nil {
+		errs = append(errs, bad("root.path", s.Root.Path))
+	}
+	return errors.Join(errs...)
+}
+
+// mappedRoot says that the container's ids are others' than ours, and given by us as root: paths
+// of the host are then opened while we still are who we are.
+func (b *builder) mappedRoot() bool {
+	return b.spaces.fresh&newUser != 0 && b.f.UID == 0
+}
+
+// inUserNS says whether the container's user namespace is not the machine's first.
+func (b *builder) inUserNS() bool { return b.spaces.has(newUser) || !b.f.UserNS.Initial }
+
+// begin is what comes before everything else: flags, groups, and protection of the child itself.
+func (b *builder) begin() error {
+	b.p.Clone = b.spaces.fresh &^ newCgroup // unshared later: it is to be rooted at the group that the child is then in
+	if b.spaces.fresh&newTime != 0 && (len(b.s.Linux.TimeOffsets) > 0 || !b.f.Kernel.AtLeast(facts.Version{Major: 6, Minor: 3})) {
+		b.p.Clone &^= newTime // clone3 takes it since 6.3 (clone3_args_valid, kernel/fork.c); offsets are set before anyone is in
+	}
+	b.intoCgroup()
+	b.early()
+	b.guard()
+	if n := b.s.Process.OOMScoreAdj; n != nil && !b.mappedRoot() {
+		b.writeFile("/proc/self/oom_score_adj", fmt.Sprint(*n), "the kernel's killer judges the container by its own score")
+		if b.f.UID != 0 {
+			b.last().Errs = append(b.last().Errs, Skip{Errno: abi.EACCES}) // lowering it takes CAP_SYS_RESOURCE (proc_oom_score_adj_write)
+		}
+	}
+	return nil
+}
+
+// intoCgroup has the child born in its v2 group.
+func (b *builder) intoCgroup() {
+	if b.f.Cgroup.Mode != facts.CgroupV2 || !b.f.Features.CloneIntoCgroup || len(b.o.Groups) == 0 || b.o.Groups[0] == "" {
+		return
+	}
+	b.in(&b.p.Before, func() {
+		b.call("openat", atFDCWD, b.o.Groups[0], oPath|b.directory|oCloexec).because("the group that the child is born in")
+		b.p.IntoCgroup = b.to("cgroup")
+	})
+	b.in(&b.p.After, func() { b.call("close", b.p.IntoCgroup) })
+}
+
+// early has the parent enter what must be entered before the clone: a pid namespace counts for
+// later children only, and a namespace of the host could not be entered from a new user namespace.
+// Launch does that on a thread that it uses for nothing else.
+func (b *builder) early() {
+	b.in(&b.p.Before, func() {
+		for i := range b.spaces.joined {
+			j := &b.spaces.joined[i]
+			if j.flag != newPID && !(b.spaces.fresh&newUser != 0 && j.flag != newTime) {
+				continue
+			}
+			j.early = true
+			b.call("openat", atFDCWD, j.path, oCloexec).because("the " + j.name + " namespace to share")
+			j.slot = b.to(j.name)
+			b.call("setns", j.slot, j.flag).because("the child is to be born in it")
+			b.in(&b.p.After, func() { b.call("close", j.slot) })
+		}
+	})
+}
+
+// guard protects the child from what it will share a pid namespace with.
+func (b *builder) guard() {
+	if b.spaces.fresh&newPID == 0 {
+		b.call("prctl", prSetDumpable, 0, 0, 0, 0).because("nobody who sees this process may trace it or read its /proc files before execve")
+	}
+}
+
+// openPaths opens what is named by a path of the host, as long as we see the host.
+func (b *builder) openPaths() error {
+	for i := range b.spaces.joined {
+		if j := &b.spaces.joined[i]; !j.early {
+			b.call("openat", atFDCWD, j.path, oCloexec).because("the " + j.name + " namespace to share")
+			j.slot = b.to(j.name)
+		}
+	}
+	return b.openSources()
+}
+
+// waitIDs is the first gate, where there is need of one.
+func (b *builder) waitIDs() error {
+	maps := b.spaces.fresh&newUser != 0
+	groups := b.spaces.fresh&newCgroup != 0 && b.o.Groups != nil && b.p.IntoCgroup == NoSlot
+	switch {
+	case maps:
+		b.gate(GateIDs, "the user namespace is empty until its ids are mapped")
+	case groups:
+		b.gate(GateIDs, "the cgroup namespace is rooted at the group that the child is in")
+	}
+	if maps {
+		return b.mapIDs()
+	}
+	return nil
+}
+
+// enter brings the child into its namespaces, as root of its user namespace.
+func (b *builder) enter() error {
+	enter := func(want bool) {
+		for _, j := range b.spaces.joined {
+			if !j.early && (j.flag == newUser) == want {
+				b.call("setns", j.slot, j.flag).because("share that " + j.name + " namespace")
+			}
+		}
+	}
+	enter(true)
+	if b.spaces.has(newUser) {
+		b.becomeRoot()
+	}
+	enter(false)
+	if b.spaces.fresh&newCgroup != 0 {
+		b.call("unshare", newCgroup).because("its own group is the top that it sees")
+	}
+	b.unshareTime()
+
+	b.call("setsid").because("a session of its own: no terminal of ours signals it").or(abi.EPERM) // already a leader
+	b.call("umask", 0).because("modes are meant as written")
+	if !b.o.NoKeyring {
+		b.keyring()
+	}
+	if b.spaces.fresh&newNet != 0 {
+		b.loopback()
+	}
+	return nil
+}
+
+// unshareTime makes the time namespace where clone could not, or where clocks are shifted: offsets
+// can be written only until somebody is in (timens_on_fork, kernel/time/namespace.c).
+func (b *builder) unshareTime() {
+	if b.spaces.fresh&newTime == 0 || b.p.Clone&newTime != 0 {
+		return
+	}
+	b.call("unshare", newTime).because("clocks of its own")
+	if len(b.s.Linux.TimeOffsets) > 0 {
+		b.writeFile("/proc/self/timens_offsets", timeOffsets(b.s.Linux.TimeOffsets), "its clocks are shifted")
+	}
+	b.call("openat", atFDCWD, "/proc/self/ns/time_for_children", oCloexec).because("unshare made it for children only")
+	b.call("setns", b.to("time"), newTime).because("this process has to be in it as well")
+}
+
+func timeOffsets(m map[string]specs.LinuxTimeOffset) string {
+	var out strings.Builder
+	for _, clock := range sorted(m) {
+		fmt.Fprintf(&out, "%s %d %d\n", clock, m[clock].Secs, m[clock].Nanosecs)
+	}
+	return out.String()
+}
+
+// writeFile opens a file of the host's procfs, which is trusted, and writes to it.
+func (b *builder) writeFile(name, data, why string) {
+	b.call("openat", atFDCWD, name, oWronly|oCloexec).because(why)
+	fd := b.to(path.Base(name))
+	b.call("write", fd, &Mem{Bytes: []byte(data)}, len(data))
+}
+
+// keyring gives the container a session keyring that is not ours. Its permissions are those that
+// join_session_keyring (security/keys/process_keys.c) gives a new one, and search for whoever
+// enters: the owner, or in a user namespace others.
+func (b *builder) keyring() {
+	b.why = "no keys of ours reach the container"
+	var name any
+	if b.o.ID != "" {
+		name = "_ses." + b.o.ID
+	}
+	perm := uint64(0x3f1b0000)
+	if b.spaces.has(newUser) {
+		perm = 0x3f130008
+	}
+	var no label
+	b.call("keyctl", keyctlJoinSession, name).orTo(&no, abi.ENOSYS)
+	b.call("keyctl", keyctlSetPerm, b.to("keyring"), perm)
+	b.land(&no)
+	b.why = ""
+}
+
+// loopback brings lo up: struct ifreq (linux/if.h) with the name, and the flags at 16.
+func (b *builder) loopback() {
+	req := &Mem{Bytes: make([]byte, 40)}
+	copy(req.Bytes, "lo")
+	req.Bytes[16] = iffUp
+	b.call("socket", afInet, sockDgram|sockCloexec, 0).because("a new network namespace has only lo, and it is down")
+	b.call("ioctl", b.to("socket"), siocsifflags, req).because("lo is up")
+}
+
+// gate has the child wait for the parent.
+func (b *builder) gate(id GateID, why string) {
+	b.call("write", SlotArrive, words(1), 8).because("tell the parent: " + why)
+	b.call("read", SlotPass, &Mem{Bytes: make([]byte, 1)}, 1).because("wait until " + id.String() + "; end if the parent is gone")
+	b.last().Zero = ZeroFails
+	b.p.Gates = append(b.p.Gates, Gate{ID: id, At: len(b.p.Child) - 1, Why: why})
+}
+
+func (b *builder) waitNetwork() error {
+	if b.o.Network {
+		b.gate(GateNetwork, "the parent furnishes the network, and hooks see the mounts")
+	}
+	return nil
+}
+
+func (b *builder) waitStart() error {
+	b.gate(GateStart, "everything is set up")
+	return nil
+}
+
+// refer names the part of the spec that the next steps serve.
+func (b *builder) refer(format string, a ...any) {
+	b.from = fmt.Sprintf(format, a...)
+	if said := b.o.Refer[b.from]; said != "" {
+		b.from = said
+	}
+}
+
+// may says whether the child holds c while it sets up.
+func (b *builder) may(c caps.Cap) bool {
+	return b.spaces.has(newUser) || b.f.Caps.Effective.Has(c)
+}

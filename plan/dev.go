@@ -1,0 +1,186 @@
+package plan
+
+import (
+	"fmt"
+	"path"
+
+	"porthole/abi"
+	"porthole/caps"
+)
+
+// device is a node in /dev.
+type device struct {
+	path         string
+	kind         uint64
+	major, minor int64
+	mode         uint32
+	uid, gid     uint32
+	refer        string
+}
+
+// The nodes that every container has (OCI runtime-spec, config-linux.md, "Default Devices").
+var standardDevices = []device{
+	{path: "/dev/null", kind: sIFCHR, major: 1, minor: 3, mode: 0o666},
+	{path: "/dev/zero", kind: sIFCHR, major: 1, minor: 5, mode: 0o666},
+	{path: "/dev/full", kind: sIFCHR, major: 1, minor: 7, mode: 0o666},
+	{path: "/dev/random", kind: sIFCHR, major: 1, minor: 8, mode: 0o666},
+	{path: "/dev/urandom", kind: sIFCHR, major: 1, minor: 9, mode: 0o666},
+	{path: "/dev/tty", kind: sIFCHR, major: 5, minor: 0, mode: 0o666},
+}
+
+var devLinks = [][2]string{{"fd", "/proc/self/fd"}, {"stdin", "/proc/self/fd/0"}, {"stdout", "/proc/self/fd/1"}, {"stderr", "/proc/self/fd/2"}}
+
+// devices fills /dev, unless the spec binds one of the host's there.
+func (b *builder) devices() error {
+	for _, m := range b.s.Mounts {
+		if o, _ := parseOptions(m); o.bind && path.Clean(m.Destination) == "/dev" {
+			return nil
+		}
+	}
+	list, err := b.deviceList()
+	if err != nil {
+		return err
+	}
+	dev := b.devDir()
+	_, own := b.fsAt["/dev"]
+	for _, d := range list {
+		b.refer("%s", d.refer)
+		b.node(dev, own, d)
+	}
+	b.from = ""
+
+	b.why = "names that programs expect"
+	for _, l := range devLinks {
+		b.call("symlinkat", l[1], dev, l[0]).or(eexist)
+	}
+	var none label
+	b.call("faccessat", atFDCWD, "/proc/kcore", 0).because("does this kernel have it?").orTo(&none, abi.ENOENT, abi.EACCES)
+	b.call("symlinkat", "/proc/kcore", dev, "core").or(eexist)
+	b.land(&none)
+	if !own {
+		b.call("unlinkat", dev, "ptmx", 0).because("the image's own would be the host's").or(abi.ENOENT)
+	}
+	b.call("symlinkat", "pts/ptmx", dev, "ptmx").because("terminals come from the container's own devpts").or(eexist)
+	b.why = ""
+	return nil
+}
+
+// devDir is the directory /dev: the tmpfs that was just mounted there, or the image's.
+func (b *builder) devDir() Slot {
+	if fs, ok := b.fsAt["/dev"]; ok && fs.kind == "tmpfs" {
+		return fs.mount
+	}
+	return b.open("/dev")
+}
+
+// deviceList is the standard nodes and the spec's; one of the spec's replaces a standard one.
+func (b *builder) deviceList() ([]device, error) {
+	list := standardDevices[:len(standardDevices):len(standardDevices)]
+	for i, d := range b.s.Linux.Devices {
+		n := device{path: path.Clean("/" + d.Path), major: d.Major, minor: d.Minor, mode: 0o666, refer: fmt.Sprintf("linux.devices[%d]", i)}
+		switch d.Type {
+		case "c", "u":
+			n.kind = sIFCHR
+		case "b":
+			n.kind = sIFBLK
+		case "p":
+			n.kind = sIFIFO
+		default:
+			return nil, fmt.Errorf("linux.devices[%d].type: %q is none of c, u, b, p", i, d.Type)
+		}
+		if n.path == "/dev/ptmx" || n.path == "/dev/console" || n.path == "/" {
+			continue // they lead to the container's own devpts, as in runc (createDevices)
+		}
+		if d.Major < 0 || d.Major > 0xfff || d.Minor < 0 || d.Minor > 0xfffff {
+			return nil, fmt.Errorf("linux.devices[%d]: %d:%d is no device number", i, d.Major, d.Minor)
+		}
+		if d.FileMode != nil {
+			n.mode = uint32(*d.FileMode) & 0o7777
+		}
+		if d.UID != nil {
+			n.uid = *d.UID
+		}
+		if d.GID != nil {
+			n.gid = *d.GID
+		}
+		same := -1
+		for k := range list {
+			if list[k].path == n.path {
+				same = k
+			}
+		}
+		if same >= 0 {
+			list = append([]device(nil), list...)
+			list[same] = n
+		} else {
+			list = append(list, n)
+		}
+	}
+	return list, nil
+}
+
+// node makes a device node, or where that is not for us (mknod(2) takes CAP_MKNOD in the first
+// user namespace: vfs_mknod, fs/namei.c) binds the host's.
+func (b *builder) node(dev Slot, own bool, d device) {
+	dir, name := dev, path.Base(d.path)
+	if path.Dir(d.path) != "/dev" {
+		dir = b.parents(d.path)
+	}
+	if d.kind != sIFIFO && (b.inUserNS() || !b.f.Caps.Effective.Has(caps.CAP_MKNOD)) {
+		b.call("openat", dir, name, oCreat|oExcl|b.nofollow|oCloexec, 0o666).because("a file to bind " + d.path + " over").or(eexist)
+		b.call("open_tree", atFDCWD, d.path, openTreeClone|openTreeCloexec).because("the host's: a user namespace makes no devices")
+		b.attach(b.to("node"), place{dir: dir, name: name}, d.path)
+		return
+	}
+	var done label
+	b.call("mknodat", dir, name, d.kind|uint64(d.mode), devNumber(d.major, d.minor)).because(fmt.Sprintf("%s, %d:%d", d.path, d.major, d.minor))
+	if !own {
+		b.orTo(&done, eexist)
+	}
+	if d.uid != 0 || d.gid != 0 {
+		b.call("fchownat", dir, name, int(d.uid), int(d.gid), atSymlinkNoFollow).because("its owner")
+	}
+	b.land(&done)
+}
+
+// devNumber is what mknod takes (new_encode_dev, include/linux/kdev_t.h).
+func devNumber(major, minor int64) uint64 {
+	return uint64(minor&0xff | major<<8 | (minor&^0xff)<<12)
+}
+
+// console opens a terminal in the container's own devpts: its master for the parent, its other end
+// for the process, and at /dev/console.
+func (b *builder) console() error {
+	if !b.s.Process.Terminal {
+		return nil
+	}
+	pts, ok := b.fsAt["/dev/pts"]
+	b.from = "process.terminal"
+	if ok {
+		b.call("openat", pts.mount, "ptmx", oRdwr|oNoctty|oCloexec).because("a terminal of the container's own")
+	} else {
+		b.call("openat2", b.root, "dev/pts/ptmx", openHow(oRdwr|oNoctty|oCloexec, resolveInRoot|resolveNoMagiclinks|resolveNoSymlinks), 24).
+			because("a terminal of the container's own")
+	}
+	b.last().Into = SlotConsole
+	b.openSlave()
+
+	if dev, ok := b.fsAt["/dev"]; ok {
+		b.call("openat", dev.mount, "console", oCreat|oExcl|b.nofollow|oCloexec, 0o620).because("a file to bind the terminal over").or(eexist)
+		b.call("open_tree", b.tty, "", openTreeClone|openTreeCloexec|atEmptyPath).because("the terminal")
+		b.attach(b.to("console"), place{dir: dev.mount, name: "console"}, "/dev/console is the terminal")
+	}
+	b.from = ""
+	return nil
+}
+
+// openSlave opens the other end of SlotConsole, and gives it its size.
+func (b *builder) openSlave() {
+	b.call("ioctl", SlotConsole, uint64(tiocsptlck), halfWords(0)).because("unlock its other end")
+	b.call("ioctl", SlotConsole, uint64(tiocgptpeer), oRdwr|oNoctty|oCloexec).because("the other end, from the same devpts")
+	b.tty = b.to("tty")
+	if z := b.s.Process.ConsoleSize; z != nil && (z.Height != 0 || z.Width != 0) {
+		b.call("ioctl", SlotConsole, tiocswinsz, &Mem{Bytes: []byte{byte(z.Height), byte(z.Height >> 8), byte(z.Width), byte(z.Width >> 8), 0, 0, 0, 0}}).
+			because(fmt.Sprintf("%d lines of %d", z.Height, z.Width))
+	}
+}

@@ -1,0 +1,397 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"porthole/abi"
+	"porthole/caps"
+)
+
+// process sets what the process is to have and can be set while we still are privileged and not
+// yet told to start.
+func (b *builder) process() error {
+	pr := b.s.Process
+	if err := b.label(); err != nil {
+		return err
+	}
+	if pr.NoNewPrivileges {
+		b.call("prctl", prSetNoNewPrivs, 1, 0, 0, 0).because("set-id files give nothing from here on")
+	}
+	if err := b.scheduler(); err != nil {
+		return err
+	}
+	if p := b.s.Linux.Personality; p != nil {
+		persona := map[specs.LinuxPersonalityDomain]uint64{specs.PerLinux: 0, specs.PerLinux32: 8}
+		v, ok := persona[p.Domain]
+		if !ok || len(p.Flags) > 0 {
+			return fmt.Errorf("linux.personality: %q with %d flags is not supported; want LINUX or LINUX32", p.Domain, len(p.Flags))
+		}
+		b.call("personality", v).because("linux.personality")
+	}
+	return nil
+}
+
+// label has the LSM change the process's label at execve. The file is one of our own procfs: a
+// label written to what only looks like procfs would be lost (CVE-2019-16884).
+func (b *builder) label() error {
+	pr := b.s.Process
+	if pr.ApparmorProfile == "" && pr.SelinuxLabel == "" {
+		return nil
+	}
+	proc, ok := b.fsAt["/proc"]
+	switch {
+	case pr.ApparmorProfile != "" && pr.ApparmorProfile != "unconfined" && !b.f.AppArmor:
+		return fmt.Errorf("process.apparmorProfile: %q: this machine has no AppArmor", pr.ApparmorProfile)
+	case pr.SelinuxLabel != "" && !b.f.SELinux:
+		return fmt.Errorf("process.selinuxLabel: %q: this machine has no SELinux", pr.SelinuxLabel)
+	case pr.ApparmorProfile == "unconfined" && !b.f.AppArmor:
+		return nil
+	case !ok || proc.kind != "proc":
+		return fmt.Errorf("process: a label needs a /proc of the container's own to be written to")
+	}
+	write := func(text, file string) {
+		var done label
+		b.call("openat", proc.mount, "thread-self/attr/"+file, oWronly|oCloexec).because("the label that execve changes to")
+		if file != "exec" {
+			b.or(abi.ENOENT).thenTo(&done)
+			fd := b.to("attr")
+			b.call("openat", proc.mount, "thread-self/attr/exec", oWronly|oCloexec).because("older kernels have one for all")
+			b.last().Into = fd
+			b.land(&done)
+			b.call("write", fd, &Mem{Bytes: []byte(text)}, len(text)).because(text)
+			return
+		}
+		b.call("write", b.to("attr"), &Mem{Bytes: []byte(text)}, len(text)).because(text)
+	}
+	if pr.ApparmorProfile != "" {
+		write("exec "+pr.ApparmorProfile, "apparmor/exec")
+	}
+	if pr.SelinuxLabel != "" {
+		write(pr.SelinuxLabel, "exec")
+	}
+	return nil
+}
+
+var schedPolicies = map[specs.LinuxSchedulerPolicy]uint32{
+	specs.SchedOther: 0, specs.SchedFIFO: 1, specs.SchedRR: 2, specs.SchedBatch: 3, specs.SchedISO: 4, specs.SchedIdle: 5, specs.SchedDeadline: 6,
+}
+
+var schedFlags = map[specs.LinuxSchedulerFlag]uint64{
+	specs.SchedFlagResetOnFork: 0x01, specs.SchedFlagReclaim: 0x02, specs.SchedFlagDLOverrun: 0x04, specs.SchedFlagKeepPolicy: 0x08,
+	specs.SchedFlagKeepParams: 0x10, specs.SchedFlagUtilClampMin: 0x20, specs.SchedFlagUtilClampMax: 0x40,
+}
+
+var ioClasses = map[specs.IOPriorityClass]int{specs.IOPRIO_CLASS_RT: 1, specs.IOPRIO_CLASS_BE: 2, specs.IOPRIO_CLASS_IDLE: 3}
+
+// scheduler sets struct sched_attr (linux/sched/types.h), and the priority of input and output.
+func (b *builder) scheduler() error {
+	if s := b.s.Process.Scheduler; s != nil {
+		policy, ok := schedPolicies[s.Policy]
+		if !ok {
+			return fmt.Errorf("process.scheduler.policy: %q is unknown", s.Policy)
+		}
+		var flags uint64
+		for _, f := range s.Flags {
+			bit, ok := schedFlags[f]
+			if !ok {
+				return fmt.Errorf("process.scheduler.flags: %q is unknown", f)
+			}
+			flags |= bit
+		}
+		attr := halfWords(48, policy, uint32(flags), 0, uint32(s.Nice), uint32(s.Priority))
+		attr.Bytes = append(attr.Bytes, words(s.Runtime, s.Deadline, s.Period).Bytes...)
+		b.call("sched_setattr", 0, attr, 0).because("process.scheduler: " + string(s.Policy))
+	}
+	if p := b.s.Process.IOPriority; p != nil {
+		class, ok := ioClasses[p.Class]
+		if !ok || p.Priority < 0 || p.Priority > 7 {
+			return fmt.Errorf("process.ioPriority: class %q, priority %d: want a class IOPRIO_CLASS_* and 0 to 7", p.Class, p.Priority)
+		}
+		b.call("ioprio_set", 1, 0, class<<13|p.Priority).because("process.ioPriority") // IOPRIO_WHO_PROCESS
+	}
+	return nil
+}
+
+// finish is what follows the start gate.
+func (b *builder) finish() error {
+	if err := b.closeAndLimit(); err != nil {
+		return err
+	}
+	b.standardFiles()
+	b.chdir()
+
+	nnp := b.s.Process.NoNewPrivileges
+	if !nnp {
+		b.filter("while it still holds CAP_SYS_ADMIN, which installing takes without no_new_privs")
+	}
+	b.credentials()
+	if nnp {
+		b.filter("as late as can be: with no_new_privs installing takes no privilege")
+	}
+	b.exec()
+	return nil
+}
+
+func (b *builder) closeAndLimit() error {
+	b.p.Inherit = b.o.Inherit
+	if first := 3 + b.o.Inherit; b.f.Features.CloseRangeCloexec {
+		b.call("close_range", first, uint64(0xffffffff), closeRangeCloexec).because("nothing of ours stays open after execve")
+	} else {
+		b.p.CloexecFrom = first
+	}
+	files := false
+	for i, r := range b.s.Process.Rlimits {
+		nr := slices.Index(rlimits[:], strings.TrimPrefix(r.Type, "RLIMIT_"))
+		switch {
+		case nr < 0:
+			return fmt.Errorf("process.rlimits[%d].type: %q is unknown", i, r.Type)
+		case r.Soft > r.Hard:
+			return fmt.Errorf("process.rlimits[%d]: %s: soft limit %d is above the hard one, %d", i, r.Type, r.Soft, r.Hard)
+		}
+		files = files || rlimits[nr] == "NOFILE"
+		b.refer("process.rlimits[%d]", i)
+		b.call("prlimit64", 0, nr, words(r.Soft, r.Hard), nil).because(r.Type).tag("rlimit")
+	}
+	b.from = ""
+	if n := b.o.NoFile; !files && n != [2]uint64{} {
+		b.call("prlimit64", 0, slices.Index(rlimits[:], "NOFILE"), words(n[0], n[1]), nil).because("Go raised the soft limit for itself")
+	}
+	return nil
+}
+
+// rlimits are the resources by number (asm-generic/resource.h).
+var rlimits = [...]string{"CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS", "LOCKS", "SIGPENDING", "MSGQUEUE", "NICE", "RTPRIO", "RTTIME"}
+
+// standardFiles puts stdin, stdout and stderr in their places.
+func (b *builder) standardFiles() {
+	uid := b.s.Process.User.UID
+	for fd, name := range []string{"stdin", "stdout", "stderr"} {
+		from := SlotStdin + Slot(fd)
+		if b.tty != NoSlot {
+			from, name = b.tty, name+" is the terminal"
+		}
+		b.call("dup3", from, fd, 0).because(name)
+		if b.tty == NoSlot {
+			b.or(abi.EINVAL) // it is there already
+			if b.o.ChownStdio[fd] && uid != 0 {
+				b.call("fchown", fd, int(uid), -1).because("its user may open it again, as /dev/"+name).or(abi.EPERM, abi.EINVAL, erofs)
+			}
+		}
+	}
+	if b.tty != NoSlot {
+		if uid != 0 {
+			b.call("fchown", 0, int(uid), -1).because("its user may open the terminal again").or(abi.EPERM, abi.EINVAL)
+		}
+		b.call("ioctl", 0, tiocsctty, 0).because("it is the session's terminal")
+	}
+}
+
+// chdir enters the working directory: as root, and where root may not (NFS, FUSE), as the user.
+func (b *builder) chdir() {
+	b.from = "process.cwd"
+	u := b.s.Process.User
+	why := "the working directory, opened beneath the root: it cannot be outside"
+	b.call("fchdir", b.cwd).because(why).tag("chdir")
+	if u.UID != 0 {
+		var in label
+		b.or(abi.EACCES, abi.EPERM).thenTo(&in)
+		b.call("setfsuid", int(u.UID)).because("root may not enter: see whether its user may")
+		b.call("fchdir", b.cwd).because(why).tag("chdir")
+		b.call("setfsuid", 0).because("root again")
+		b.land(&in)
+	}
+	b.from = ""
+}
+
+// filter installs the seccomp filter.
+func (b *builder) filter(why string) {
+	sc := b.o.Seccomp
+	if sc == nil {
+		return
+	}
+	b.from = "linux.seccomp"
+	flags := uint64(sc.Policy.Flags)
+	if sc.Listener {
+		flags |= flagNewListener
+	}
+	b.call("seccomp", seccompSetFilter, flags, fprog(sc.Program)).because(why).tag("seccomp")
+	b.filtered = len(*b.list)
+	b.from = ""
+	if sc.Listener {
+		b.last().Into = SlotListener
+		b.gate(GateListener, "a listener is there to be fetched")
+	}
+}
+
+// credentials drops what the process is not to have, and makes it its user. Dropping from the
+// bounding set takes CAP_SETPCAP, changing ids takes CAP_SETUID: hence the order.
+func (b *builder) credentials() {
+	u := b.s.Process.User
+	want, bounding := b.capabilities()
+	b.bound(bounding)
+
+	keep := u.UID != 0 && want.Permitted != 0
+	if keep {
+		b.call("prctl", prSetKeepcaps, 1, 0, 0, 0).because("changing from uid 0 would drop every capability (cap_emulate_setxuid)")
+	}
+	b.user()
+	if keep {
+		b.call("prctl", prSetKeepcaps, 0, 0, 0, 0)
+	}
+	data := halfWords(uint32(want.Effective), uint32(want.Permitted), uint32(want.Inheritable),
+		uint32(want.Effective>>32), uint32(want.Permitted>>32), uint32(want.Inheritable>>32))
+	b.call("capset", halfWords(capVersion3, 0), data).because("the capabilities that it keeps").tag("capset")
+	b.call("prctl", prCapAmbient, ambientClear, 0, 0, 0).because("none pass execve by themselves")
+	for _, c := range want.Ambient.List() {
+		b.call("prctl", prCapAmbient, ambientRaise, int(c), 0, 0).because(c.String() + " passes execve without being root")
+	}
+	if b.o.DieWithParent {
+		b.call("prctl", prSetPdeathsig, sigKill, 0, 0, 0).because("changing ids cleared it (commit_creds, kernel/cred.c)")
+	}
+}
+
+// bound drops from the bounding set what is there and not wanted.
+func (b *builder) bound(keep caps.Set) {
+	have := b.f.Caps.Bounding
+	userNS := b.spaces.has(newUser)
+	if userNS {
+		have = caps.All // a new user namespace begins with all (create_user_ns, kernel/user_namespace.c)
+	}
+	for c := range caps.Cap(64) {
+		if have&^keep&(1<<c) == 0 {
+			continue
+		}
+		b.call("prctl", prCapbsetDrop, int(c), 0, 0, 0).because("never again " + c.String())
+		if userNS {
+			b.or(abi.EINVAL) // newer than the kernel
+		}
+	}
+}
+
+// capabilities are the sets wanted, less what we don't have to give.
+func (b *builder) capabilities() (want caps.State, bounding caps.Set) {
+	c := b.s.Process.Capabilities
+	if c == nil {
+		c = &specs.LinuxCapabilities{}
+	}
+	own, ownBounding := b.f.Caps.Permitted, b.f.Caps.Bounding
+	if b.spaces.has(newUser) {
+		own, ownBounding = caps.All, caps.All
+	}
+	var missing caps.Set
+	parse := func(names []string, limit caps.Set) (s caps.Set) {
+		for _, n := range names {
+			c, err := caps.Parse(n)
+			if err != nil {
+				b.note("%v: left out", err)
+				continue
+			}
+			s = s.Add(c)
+		}
+		missing |= s &^ limit
+		return s & limit
+	}
+	bounding = parse(c.Bounding, ownBounding)
+	want.Permitted = parse(c.Permitted, own)
+	want.Effective = parse(c.Effective, own) & want.Permitted
+	want.Inheritable = parse(c.Inheritable, own&ownBounding)
+	want.Ambient = parse(c.Ambient, own) & want.Permitted & want.Inheritable
+	if missing != 0 {
+		b.note("porthole itself does not have %v: left out", missing)
+	}
+	return want, bounding
+}
+
+func (b *builder) note(format string, a ...any) {
+	if n := fmt.Sprintf(format, a...); !slices.Contains(b.p.Notes, n) {
+		b.p.Notes = append(b.p.Notes, n)
+	}
+}
+
+// user changes groups, group and user.
+func (b *builder) user() {
+	u := b.s.Process.User
+	b.from = "process.user"
+	defer func() { b.from = "" }()
+	if b.groupsDenied() {
+		if slices.ContainsFunc(u.AdditionalGids, func(g uint32) bool { return g != u.GID }) {
+			b.note("process.user.additionalGids: left out: a user namespace with no more than one's own id has no setgroups")
+		}
+	} else {
+		groups := &Mem{}
+		if len(u.AdditionalGids) > 0 {
+			groups = halfWords(u.AdditionalGids...)
+		}
+		b.call("setgroups", len(u.AdditionalGids), groups).because("its further groups, and none of ours").tag("user")
+		if len(u.AdditionalGids) == 0 {
+			b.last().Args[1] = Arg{}
+		}
+	}
+	b.call("setresgid", int(u.GID), int(u.GID), int(u.GID)).because("its group").tag("user")
+	b.call("setresuid", int(u.UID), int(u.UID), int(u.UID)).because("its user").tag("user")
+}
+
+// defaultPath is searched where the container's environment has no PATH.
+const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// exec starts the program: the first of its candidates that is there. If none could be started
+// and one was there but not executable, the last error is EACCES and not ENOENT:
+//
+//	execve a, b, c         after EACCES on in the second row; the last one ends the plan
+//	execve b, c, "/"       and "/" is EACCES always (do_open_execat, fs/exec.c)
+func (b *builder) exec() {
+	pr := b.s.Process
+	env := b.strs(pr.Env)
+	if b.o.Init {
+		argv := b.strs(append([]string{"/sbin/docker-init", "--"}, pr.Args...))
+		b.call("execveat", SlotInit, "", argv, env, atEmptyPath).because("the small init, which starts the rest").tag("execve")
+		return
+	}
+	argv := b.strs(pr.Args)
+	list := candidates(pr.Args[0], pr.Env)
+	why := strings.Join(pr.Args, " ")
+	row := make([]label, len(list))
+	for i, file := range list {
+		b.call("execve", file, argv, env).because(why).tag("execve")
+		if i < len(list)-1 {
+			b.or(abi.ENOENT, enotdir).orTo(&row[i], abi.EACCES)
+		}
+	}
+	if len(list) == 1 {
+		return
+	}
+	for i, file := range list[1:] {
+		b.land(&row[i])
+		b.call("execve", file, argv, env).because(why+", after one that was there and not to be executed").tag("execve").or(abi.ENOENT, enotdir, abi.EACCES)
+	}
+	b.call("execve", "/", argv, env).because("the error is \"permission denied\": a file was there").tag("execve")
+}
+
+// candidates are the files that a name may mean: PATH counts where it has no slash.
+func candidates(name string, env []string) (list []string) {
+	if strings.Contains(name, "/") || name == "" {
+		return []string{name}
+	}
+	dirs := defaultPath
+	for _, e := range env {
+		if v, ok := strings.CutPrefix(e, "PATH="); ok {
+			dirs = v
+		}
+	}
+	for _, dir := range strings.Split(dirs, ":") {
+		if !strings.HasPrefix(dir, "/") {
+			continue // as Go's exec.LookPath, and so runc: nothing is run from the working directory by chance
+		}
+		if file := strings.TrimSuffix(dir, "/") + "/" + name; !slices.Contains(list, file) {
+			list = append(list, file)
+		}
+	}
+	if list == nil {
+		list = []string{"/" + name}
+	}
+	return list
+}

@@ -1,0 +1,497 @@
+package plan
+
+import (
+	"fmt"
+	"path"
+	"sort"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"porthole/abi"
+)
+
+// A mount is made on file descriptors alone: the source is a detached mount (fsmount, or
+// open_tree's clone), the destination what openat2 finds beneath the new root with the kernel
+// itself keeping symbolic links inside (RESOLVE_IN_ROOT), and move_mount joins the two. No
+// name inside the root filesystem is looked up twice, so that nobody can change it in between.
+
+// place is where a mount goes: an open file or directory, or a name in a directory that we made.
+type place struct {
+	dir  Slot
+	name string
+	at   string // its path, as far as known
+}
+
+// filesystem is a mount that the plan made itself, so that it knows what is in it.
+type filesystem struct {
+	kind  string
+	mount Slot
+}
+
+func sorted[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}
+
+// mounts makes the mounts of the spec, in its order.
+func (b *builder) mounts() error {
+	for i, m := range b.s.Mounts {
+		b.refer("mounts[%d]", i)
+		if err := b.mount(i, m); err != nil {
+			return fmt.Errorf("mounts[%d]: %s: %w", i, m.Destination, err)
+		}
+	}
+	b.from = ""
+	return nil
+}
+
+func (b *builder) mount(i int, m specs.Mount) error {
+	o, err := parseOptions(m)
+	if err != nil {
+		return err
+	}
+	dest := path.Clean("/" + m.Destination)
+	switch {
+	case dest == "/":
+		return fmt.Errorf("destination: the root filesystem stands there")
+	case len(m.UIDMappings)+len(m.GIDMappings) > 0:
+		return fmt.Errorf("uidMappings: id-mapped mounts are not supported")
+	}
+	if err := checkProc(dest, m, o); err != nil {
+		return err
+	}
+	if m = b.substitute(m, &o); o.bind {
+		tree, early := b.clone[i]
+		if !early {
+			tree = b.bindSource(m, o, false)
+		}
+		b.attach(tree, b.place(dest, tree), "bind "+m.Source)
+		return nil
+	}
+	if m.Type == "cgroup" || m.Type == "cgroup2" {
+		return b.cgroup(dest, m, o)
+	}
+	late := o.readOnly && (m.Type == "tmpfs" || m.Type == "proc")
+	if late {
+		o.set &^= attrRdonly
+	}
+	mode := 0o755
+	like := m.Type == "tmpfs" && !o.mode
+	if like {
+		mode = 0o1777
+	}
+	mnt := b.newFS(m, o)
+	p := b.dirPlace(dest, mode)
+	stat := NoSlot
+	if like && p.name == "" {
+		stat = b.statMode(p.dir)
+	}
+	b.attach(mnt, p, m.Type+" at "+dest)
+	if stat != NoSlot {
+		b.call("fchmodat", mnt, ".", stat).because("it has the mode of the directory that it covers")
+	}
+	b.fsAt[dest] = filesystem{m.Type, mnt}
+	if late {
+		from := b.from
+		b.late = append(b.late, func() {
+			b.from = from
+			b.setPlaced(mnt, attrRdonly, dest+" is read-only, now that all is in it")
+			b.from = ""
+		})
+	}
+	return nil
+}
+
+// checkProc lets nothing but procfs be mounted at /proc, and beneath it only what emulates
+// single files there: a plain directory at /proc has fooled runtimes into writing labels to a
+// file of the image's choice (CVE-2019-16884, CVE-2019-19921). The list is runc's
+// (checkProcMount, libcontainer/rootfs_linux.go, 1.2).
+func checkProc(dest string, m specs.Mount, o mountOptions) error {
+	switch dest {
+	case "/proc":
+		if m.Type == "proc" && !o.bind || o.bind && path.Clean(m.Source) == "/proc" {
+			return nil
+		}
+		return fmt.Errorf("only procfs may be mounted at /proc")
+	case "/proc/cpuinfo", "/proc/diskstats", "/proc/meminfo", "/proc/stat", "/proc/swaps", "/proc/uptime", "/proc/loadavg",
+		"/proc/slabinfo", "/proc/net/dev", "/proc/sys/kernel/ns_last_pid", "/proc/sys/crypto/fips_enabled":
+		return nil
+	}
+	if strings.HasPrefix(dest, "/proc/") {
+		return fmt.Errorf("nothing may be mounted there: it is inside /proc")
+	}
+	return nil
+}
+
+// substitute replaces what the kernel would refuse: sysfs belongs to a network namespace, and
+// only its owner mounts one (sysfs_init_fs_context and sysfs_get_tree, fs/sysfs/mount.c).
+func (b *builder) substitute(m specs.Mount, o *mountOptions) specs.Mount {
+	if m.Type == "sysfs" && !o.bind && b.inUserNS() && !b.spaces.has(newNet) {
+		b.p.Notes = append(b.p.Notes, m.Destination+" is the host's: a user namespace may not mount one for the host's network")
+		o.bind, o.recursive, o.data, o.unknown = true, true, nil, nil
+		m.Source = "/sys"
+	}
+	return m
+}
+
+// openSources opens ahead of their turn the sources that could not be opened then: those that
+// keep an eye on the host's mounts (shared, slave), before the child cuts itself off from them;
+// and all of them where the child becomes someone else and could not reach them any more. The
+// parent does that for it, with its own rights.
+func (b *builder) openSources() error {
+	list := b.list
+	if b.mappedRoot() {
+		list = &b.p.Before
+	}
+	n := len(*list)
+	var err error
+	b.in(list, func() { err = b.openSourcesHere() })
+	if b.mappedRoot() {
+		for _, s := range (*list)[n:] {
+			if s.Into != NoSlot {
+				b.in(&b.p.After, func() { b.call("close", s.Into).because("the child has it") })
+			}
+		}
+	}
+	return err
+}
+
+func (b *builder) openSourcesHere() error {
+	if r := b.o.Root; len(r.Layers) == 0 {
+		if keep := propagations[b.s.Linux.RootfsPropagation]&(msShared|msSlave) != 0; keep || b.mappedRoot() {
+			b.call("open_tree", atFDCWD, r.Path, openTreeClone|openTreeCloexec|atRecursive).because("the root filesystem").tag("root")
+			b.root = b.to("root")
+			b.propagate(b.root, map[bool]uint64{true: msSlave, false: msPrivate}[keep])
+		}
+	}
+	for i, l := range b.o.Root.Layers {
+		if l.Bind != "" && b.mappedRoot() {
+			b.refer("root.layers[%d]", i)
+			b.clone[layerIndex(i)] = b.layerSource(i, l)
+			b.propagate(b.clone[layerIndex(i)], msPrivate)
+		}
+	}
+	for i, m := range b.s.Mounts {
+		b.refer("mounts[%d]", i)
+		o, err := parseOptions(m)
+		if err != nil {
+			return fmt.Errorf("mounts[%d]: %s: %w", i, m.Destination, err)
+		}
+		if m = b.substitute(m, &o); o.bind && (b.mappedRoot() || o.propagation&(msShared|msSlave) != 0) {
+			b.clone[i] = b.bindSource(m, o, true)
+		}
+	}
+	b.p.Notes = nil // substitute says it again, at its turn
+	b.from = ""
+	return nil
+}
+
+func (b *builder) layerSource(i int, l Layer) Slot {
+	b.call("open_tree", atFDCWD, l.Bind, openTreeClone|openTreeCloexec|atRecursive).because("the image's " + l.Target).tag("root")
+	tree := b.to("layer")
+	var set uint64
+	if l.ReadOnly {
+		set |= attrRdonly
+	}
+	for _, f := range l.Flags {
+		set |= attrs[f].set
+	}
+	if set != 0 {
+		b.setAttr(tree, set, 0, l.ReadOnly, "as the machine has it")
+	}
+	return tree
+}
+
+// bindSource clones the source of a bind mount and gives it its attributes. early says that the
+// clone still belongs to the host's peer groups.
+func (b *builder) bindSource(m specs.Mount, o mountOptions, early bool) Slot {
+	flags := openTreeClone | openTreeCloexec
+	if o.recursive {
+		flags |= atRecursive
+	}
+	b.call("open_tree", atFDCWD, m.Source, flags).because("what is to be seen at " + m.Destination).tag("source")
+	tree := b.to("tree")
+	if early {
+		hostShares := propagations[b.s.Linux.RootfsPropagation]&msShared != 0
+		switch o.propagation &^ msRec {
+		case msSlave:
+			b.propagate(tree, msSlave)
+		case msShared:
+			if !hostShares {
+				b.propagate(tree, msSlave)
+				b.propagate(tree, msShared)
+			}
+		default:
+			b.propagate(tree, msPrivate)
+		}
+	}
+	if p := o.propagation &^ msRec; p == msUnbindable || p == msShared && !early {
+		b.setPropagation(tree, p, o.propagation&msRec != 0)
+	}
+	// A word for what is not restricted clears nothing by itself but what was said: rw is what a bind
+	// mount has anyway, and taking nosuid away from a mount that has it must be asked for.
+	if clear := o.clear &^ attrRdonly; o.set|clear != 0 {
+		b.setAttr(tree, o.set, clear, false, strings.Join(m.Options, ","))
+	}
+	if o.deepSet|o.deepClear != 0 {
+		b.setAttr(tree, o.deepSet, o.deepClear, true, strings.Join(m.Options, ","))
+	}
+	if extra := append(o.unknown, o.flags...); len(extra)+len(o.data) > 0 {
+		for _, d := range o.data {
+			extra = append(extra, d[0]+"="+d[1])
+		}
+		b.p.Notes = append(b.p.Notes, fmt.Sprintf("%s: %s: of no effect on a bind mount", m.Destination, strings.Join(extra, ",")))
+	}
+	return tree
+}
+
+func (b *builder) propagate(tree Slot, flag uint64) { b.setPropagation(tree, flag, true) }
+
+func (b *builder) setPropagation(tree Slot, flag uint64, deep bool) {
+	why := map[uint64]string{msPrivate: "later mounts of the host stay out", msSlave: "later mounts of the host show up here",
+		msShared: "mounts show up on both sides", msUnbindable: "it is not to be bound elsewhere"}[flag]
+	if b.f.Features.MountSetattr {
+		b.call("mount_setattr", tree, "", emptyPath(deep), mountAttr(0, 0, flag), sizeofMountAttr).because(why)
+		return
+	}
+	if deep {
+		flag |= msRec
+	}
+	b.pending = append(b.pending, pendingAttr{tree, flag, why})
+}
+
+// setAttr changes a mount's attributes.
+func (b *builder) setAttr(mnt Slot, set, clear uint64, deep bool, why string) {
+	if set&attrAtime != 0 {
+		clear |= attrAtime // its three values are one field, to be cleared as a whole (mount_setattr(2))
+	}
+	if b.f.Features.MountSetattr {
+		b.call("mount_setattr", mnt, "", emptyPath(deep), mountAttr(set, clear, 0), sizeofMountAttr).because(why)
+		return
+	}
+	flags := uint64(msRemount | msBind)
+	for _, w := range []struct{ attr, flag uint64 }{{attrRdonly, msRdonly}, {attrNosuid, msNosuid}, {attrNodev, msNodev}, {attrNoexec, msNoexec},
+		{attrNoatime, 0x400}, {attrNodiratime, 0x800}, {attrStrictatime, 0x1000000}} { // MS_NOATIME, MS_NODIRATIME, MS_STRICTATIME
+		if set&w.attr != 0 {
+			flags |= w.flag
+		}
+	}
+	b.pending = append(b.pending, pendingAttr{mnt, flags, why})
+}
+
+// pendingAttr is a change that a kernel without mount_setattr (Linux 5.12) makes to a mount that
+// has its place: mount(2) by the name that the host's procfs has for its fd.
+type pendingAttr struct {
+	mount Slot
+	flags uint64
+	why   string
+}
+
+// settleFD is a number that no other file of the child has.
+const settleFD = 900
+
+func (b *builder) settle(mnt Slot) {
+	keep := b.pending[:0]
+	for _, a := range b.pending {
+		if a.mount != mnt {
+			keep = append(keep, a)
+			continue
+		}
+		b.call("dup3", mnt, settleFD, oCloexec).because("a number to call it by, for want of mount_setattr (Linux 5.12)")
+		b.call("mount", nil, fmt.Sprint("/proc/self/fd/", settleFD), nil, a.flags, nil).because(a.why)
+	}
+	b.pending = keep
+}
+
+// setPlaced changes the attributes of a directory's mount that has its place already.
+func (b *builder) setPlaced(mnt Slot, set uint64, why string) {
+	if b.setAttr(mnt, set, 0, false, why); b.f.Features.MountSetattr {
+		return
+	}
+	flags := b.pending[len(b.pending)-1].flags
+	b.pending = b.pending[:len(b.pending)-1]
+	b.call("fchdir", mnt).because("to call it \".\", for want of mount_setattr (Linux 5.12)")
+	b.call("mount", nil, ".", nil, flags, nil).because(why)
+}
+
+func emptyPath(deep bool) int {
+	if deep {
+		return atEmptyPath | atRecursive
+	}
+	return atEmptyPath
+}
+
+// newFS makes a filesystem of the mount's type, in no place yet.
+func (b *builder) newFS(m specs.Mount, o mountOptions) Slot {
+	b.call("fsopen", m.Type, fsopenCloexec).because("a " + m.Type + " for " + m.Destination)
+	fs := b.to("fs")
+	if m.Source != "" {
+		b.call("fsconfig", fs, fsconfigString, "source", m.Source, 0).because("its name in /proc/mounts")
+	}
+	if label := b.s.Linux.MountLabel; label != "" && b.f.SELinux && m.Type != "proc" && m.Type != "sysfs" {
+		b.call("fsconfig", fs, fsconfigString, "context", label, 0).because("linux.mountLabel")
+	}
+	for _, d := range o.data {
+		b.call("fsconfig", fs, fsconfigString, d[0], d[1], 0).because(d[0] + "=" + d[1])
+	}
+	for _, w := range append(o.flags, o.unknown...) {
+		b.call("fsconfig", fs, fsconfigFlag, w, nil, 0).because(w)
+	}
+	b.call("fsconfig", fs, fsconfigCreate, nil, nil, 0).because("the filesystem itself").tag(m.Type)
+	b.call("fsmount", fs, fsmountCloexec, o.set|o.deepSet).because("a mount of it").tag(m.Type)
+	return b.to(strings.ReplaceAll(path.Base(m.Destination), " ", ""))
+}
+
+// attach puts a detached mount in its place.
+func (b *builder) attach(mnt Slot, p place, why string) *builder {
+	flags := moveFromFD
+	if p.name == "" {
+		flags |= moveToFD
+	}
+	b.call("move_mount", mnt, "", p.dir, p.name, flags).because(why)
+	b.settle(mnt)
+	if p.at != "" {
+		b.covered(p.at)
+	}
+	return b
+}
+
+// covered forgets what the plan knew of the files at and beneath dest.
+func (b *builder) covered(dest string) {
+	for at := range b.fsAt {
+		if at == dest || strings.HasPrefix(at, dest+"/") {
+			delete(b.fsAt, at)
+		}
+	}
+}
+
+// rules are how a path inside the root filesystem is resolved: links lead to places inside only;
+// those of procfs that lead anywhere (magic links) are refused; and in /proc and /sys, and for
+// /dev itself, all are (CVE-2019-19921, CVE-2025-52565).
+func rules(p string) uint64 {
+	for _, top := range []string{"/proc", "/sys"} {
+		if p == top || strings.HasPrefix(p, top+"/") {
+			return resolveInRoot | resolveNoMagiclinks | resolveNoSymlinks
+		}
+	}
+	if p == "/dev" {
+		return resolveInRoot | resolveNoMagiclinks | resolveNoSymlinks
+	}
+	return resolveInRoot | resolveNoMagiclinks
+}
+
+func rel(p string) string {
+	if p == "/" {
+		return "."
+	}
+	return p[1:]
+}
+
+// find opens p in the new root, as a path only.
+func (b *builder) find(p string, flags uint64) *builder {
+	return b.call("openat2", b.root, rel(p), openHow(oPath|oCloexec|flags, rules(p)), 24)
+}
+
+// place returns where to mount tree: what stands at p, and where there is nothing, a new
+// directory or empty file as suits the source. Without a source it is a directory.
+func (b *builder) place(p string, tree Slot) place { return b.placeFor(p, tree, 0o755) }
+
+func (b *builder) dirPlace(p string, mode int) place { return b.placeFor(p, NoSlot, mode) }
+
+func (b *builder) placeFor(p string, tree Slot, mode int) place {
+	name := path.Base(p)
+	if fs, ok := b.fsAt[path.Dir(p)]; ok && fs.kind == "tmpfs" {
+		b.make(fs.mount, name, tree, mode)
+		return place{fs.mount, name, p}
+	}
+	var done, again label
+	b.find(p, 0).because("the place for " + p).or(abi.ENOENT).thenTo(&done)
+	dest := b.to("at-" + name)
+	dir := b.parents(p)
+	b.make(dir, name, tree, mode)
+	b.land(&again)
+	b.find(p, 0).because("the place for " + p)
+	b.last().Into = dest
+	if tree != NoSlot {
+		b.or(abi.ENOENT).thenTo(&done)
+		b.call("openat", dir, name, oPath|b.nofollow|oCloexec).because("a link that leads nowhere is itself mounted over")
+		b.last().Into = dest
+	}
+	b.land(&done)
+	return place{dest, "", p}
+}
+
+// make makes the directory, or the file where tree is one, unless it is there.
+func (b *builder) make(dir Slot, name string, tree Slot, mode int) {
+	if tree == NoSlot {
+		b.call("mkdirat", dir, name, mode).because("the place for it").or(eexist)
+		return
+	}
+	var file, done label
+	b.call("openat", tree, ".", oPath|b.directory|oCloexec).because("is it a directory?").orTo(&file, enotdir)
+	b.call("mkdirat", dir, name, mode).because("the place for it").orTo(&done, eexist).thenTo(&done)
+	b.land(&file)
+	b.call("openat", dir, name, oCreat|oExcl|b.nofollow|oCloexec, 0o755).because("the place for it").or(eexist)
+	b.land(&done)
+}
+
+// parents makes the directories above p where they are missing, and returns the last of them.
+func (b *builder) parents(p string) Slot {
+	dir, at := b.root, ""
+	for _, name := range strings.Split(path.Dir(p)[1:], "/") {
+		if name == "" {
+			break
+		}
+		at += "/" + name
+		b.call("mkdirat", dir, name, 0o755).because("on the way to " + p).or(eexist)
+		b.find(at, b.directory).because("on the way to " + p)
+		dir = b.to("dir")
+	}
+	return dir
+}
+
+// parent opens the directory above p, which is there.
+func (b *builder) parent(p string) Slot {
+	if dir := path.Dir(p); dir != "/" {
+		b.find(dir, b.directory).because("the directory of " + p)
+		return b.to("dir")
+	}
+	return b.root
+}
+
+// open returns the directory at p, made where it is missing.
+func (b *builder) open(p string) Slot {
+	if p == "/" {
+		return b.root
+	}
+	var done label
+	b.find(p, b.directory).because("the directory " + p).or(abi.ENOENT).thenTo(&done)
+	d := b.to(path.Base(p))
+	dir := b.parents(p)
+	b.call("mkdirat", dir, path.Base(p), 0o755).or(eexist)
+	b.find(p, b.directory)
+	b.last().Into = d
+	b.land(&done)
+	return d
+}
+
+// statMode leaves a file's mode in the slot returned: struct stat is laid over slots, and the one
+// that begins with st_mode is an argument whose upper bits the kernel ignores (umode_t).
+func (b *builder) statMode(file Slot) Slot {
+	cell := map[abi.Arch]int{abi.X86_64: 3}[b.f.Arch] // st_mode is at 24 there, at 16 elsewhere (asm-generic/stat.h)
+	if cell == 0 {
+		cell = 2
+	}
+	first := b.slot("stat")
+	for range 17 { // 144 bytes at most
+		b.slot("stat")
+	}
+	b.call("fstat", file, Arg{Kind: ArgSlotAt, Slot: first}).because("what is there now")
+	b.last().Into = NoSlot
+	return first + Slot(cell)
+}
