@@ -113,8 +113,12 @@ func (r *reader) cloneIntoCgroup(t *facts.Features) bool {
 	return false
 }
 
-// overlay opens a context for an overlay mount, and mounts nothing. The kernel loads the module at that, if it has one.
+// overlay says whether there is overlayfs. A type that is not listed may yet be a module: the kernel loads it when
+// a context for such a mount is opened, which mounts nothing.
 func (r *reader) overlay(t *facts.Features) bool {
+	if text, err := r.read("/proc/filesystems"); err == nil && strings.Contains(text, "\toverlay\n") {
+		return true
+	}
 	name, _ := unix.BytePtrFromString("overlay")
 	fd, _, errno := unix.Syscall(unix.SYS_FSOPEN, uintptr(unsafe.Pointer(name)), unix.FSOPEN_CLOEXEC, 0)
 	switch errno {
@@ -124,19 +128,13 @@ func (r *reader) overlay(t *facts.Features) bool {
 	case unix.ENODEV:
 		return false
 	}
-	// We may not mount here. A type that is listed is there; one that isn't may yet be a module.
-	text, err := r.read("/proc/filesystems")
-	if err == nil && strings.Contains(text, "\toverlay\n") {
-		return true
-	}
-	unsure(t, "Overlay")
+	unsure(t, "Overlay") // we may not mount here
 	return false
 }
 
 // userNSAllowed derives from the sysctls whether we may make a user namespace.
 func userNSAllowed(f *facts.Facts) bool {
-	const sysAdmin = 21
-	admin := f.Caps.Effective>>sysAdmin&1 == 1
+	admin := f.Caps.Effective>>unix.CAP_SYS_ADMIN&1 == 1
 	limit, there := f.Sysctl["user.max_user_namespaces"]
 	return there && limit != "0" && (admin ||
 		f.Sysctl["kernel.unprivileged_userns_clone"] != "0" &&

@@ -61,7 +61,7 @@ func parse(line string) (m mount, ok bool) {
 	}
 	m.root, left, _ = strings.Cut(left, " ")
 	m.point, left, _ = strings.Cut(left, " ")
-	if !strings.HasPrefix(m.fstype, "cgroup") && !strings.HasPrefix(m.point, "/proc") {
+	if !strings.HasPrefix(m.point, "/proc") && !(strings.HasPrefix(m.fstype, "cgroup") && strings.HasPrefix(m.point, "/")) {
 		return m, false
 	}
 	m.options, _, _ = strings.Cut(left, " ")
@@ -125,10 +125,10 @@ func (r *reader) cgroup(mounts []mount, own string) facts.Cgroup {
 		}
 		h := facts.Hierarchy{Mount: at.point, V2: isV2, Own: beneath(path, at.root)}
 		v1, v2 = v1 || !isV2, v2 || isV2
-		topWritable := unix.Access(h.Mount, unix.W_OK) == nil
 		if isV2 {
+			// At the top, for whoever may make groups there, stands all there is; others have what was delegated to them.
 			dir := h.Mount
-			if !topWritable && h.Own != "" {
+			if h.Own != "" && unix.Access(dir, unix.W_OK) != nil {
 				dir += h.Own
 			}
 			text, _ := r.read(dir + "/cgroup.controllers")
@@ -136,8 +136,8 @@ func (r *reader) cgroup(mounts []mount, own string) facts.Cgroup {
 		} else {
 			h.Controllers = strings.Split(names, ",")
 		}
-		if topWritable || h.Own != "" && unix.Access(h.Mount+h.Own, unix.W_OK) == nil {
-			g.Writable = true
+		if !g.Writable {
+			g.Writable = unix.Access(h.Mount, unix.W_OK) == nil || h.Own != "" && unix.Access(h.Mount+h.Own, unix.W_OK) == nil
 		}
 		g.Hierarchies = append(g.Hierarchies, h)
 	}
