@@ -93,9 +93,9 @@ func TestArgumentTests(t *testing.T) {
 		"a mask and a band of one word": one(when(seccomp.Errno|2, mask(0, 1, 1), arg(0, seccomp.LT, 100)),
 			when(seccomp.Allow, arg(0, seccomp.GT, 50))),
 		"a mask that one value settles": one(when(seccomp.Errno|2, arg(0, seccomp.EQ, 6)), when(seccomp.Allow, mask(0, 2, 2))),
-		"the top bit": one(when(seccomp.Allow, mask(5, 1<<63, 1<<63)), when(seccomp.Errno|2, mask(5, 1<<63, 0))),
-		"the highest value": one(when(seccomp.Allow, arg(0, seccomp.EQ, ^uint64(0))), when(seccomp.Errno|2, arg(0, seccomp.GE, 0xffffffff))),
-		"unequal to each of two": one(when(seccomp.Allow, arg(0, seccomp.NE, 1), arg(0, seccomp.NE, 1<<32))),
+		"the top bit":                   one(when(seccomp.Allow, mask(5, 1<<63, 1<<63)), when(seccomp.Errno|2, mask(5, 1<<63, 0))),
+		"the highest value":             one(when(seccomp.Allow, arg(0, seccomp.EQ, ^uint64(0))), when(seccomp.Errno|2, arg(0, seccomp.GE, 0xffffffff))),
+		"unequal to each of two":        one(when(seccomp.Allow, arg(0, seccomp.NE, 1), arg(0, seccomp.NE, 1<<32))),
 		"conditions that exclude each other": one(when(seccomp.Allow, arg(0, seccomp.EQ, 1), arg(0, seccomp.EQ, 2)),
 			when(seccomp.Errno|2, mask(0, 1, 1), mask(0, 1, 0))),
 	}

@@ -48,11 +48,11 @@ func (g *graph) numbers(t seccomp.Table) ref {
 	var segs, x32 []seg
 	for _, s := range t.Spans {
 		v := s.Clauses[len(s.Clauses)-1].Verdict
-		w := unknown
+		w := float32(unknown)
 		if n := known(s.Lo, s.Hi); n > 0 {
-			w = denied * float64(n)
+			w = denied * float32(n)
 			if v.Action.Permits() || len(s.Clauses) > 1 {
-				w = permitted * float64(n)
+				w = permitted * float32(n)
 			}
 		}
 		at := seg{s.Lo, s.Hi, g.span(s), w}
@@ -63,7 +63,7 @@ func (g *graph) numbers(t seccomp.Table) ref {
 		}
 	}
 	if len(x32) > 0 {
-		at := seg{x32[0].lo, x32[len(x32)-1].hi, g.tree(x32), foreign * float64(len(x32))}
+		at := seg{x32[0].lo, x32[len(x32)-1].hi, g.tree(x32), foreign * float32(len(x32))}
 		last := len(segs) - 1
 		segs = append(segs[:last:last], at, segs[last])
 	}

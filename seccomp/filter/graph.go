@@ -15,7 +15,8 @@ type ref int32
 type graph struct {
 	nodes []node
 	index map[node]ref
-	big   bool // the words of an argument are high, low, as s390x has them
+	table table // tree's
+	big   bool  // the words of an argument are high, low, as s390x has them
 }
 
 func newGraph() *graph {

@@ -1,12 +1,15 @@
 package filter
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // seg is a run of values of A that go to one place.
 type seg struct {
 	lo, hi uint32
 	to     ref
-	weight float64 // how often A is expected to be in it, in any unit
+	weight float32 // how often A is expected to be in it, in any unit
 }
 
 // perTest is what a test more in the program weighs against one executed more often.
@@ -40,9 +43,10 @@ func (g *graph) tree(segs []seg) ref {
 		segs[n] = s
 		n++
 	}
-	p := planner{graph: g, segs: segs[:n], sum: make([]float64, n+1), cost: make([]float64, n*n), turned: make([]float64, n*n), how: make([]how, n*n)}
+	p := planner{graph: g, segs: segs[:n], sum: make([]float32, n+1), table: g.table.sized(n * n)}
 	for i, s := range p.segs {
 		p.sum[i+1] = p.sum[i] + s.weight
+		p.cost[i*n+i], p.turned[i*n+i] = 0, 0
 	}
 	for wide := 1; wide < n; wide++ {
 		for i := 0; i+wide < n; i++ {
@@ -54,10 +58,22 @@ func (g *graph) tree(segs []seg) ref {
 
 type planner struct {
 	*graph
-	segs         []seg
-	sum          []float64 // weights before a segment
-	cost, turned []float64 // of the run i…j, at i*n+j and at j*n+i
+	segs []seg
+	sum  []float32 // weights before a segment
+	table
+}
+
+// table holds what is known of each run i…j. It is used again for the next tree.
+type table struct {
+	cost, turned []float32 // at i*n+j, and at j*n+i
 	how          []how
+}
+
+func (t *table) sized(n int) table {
+	if len(t.how) < n {
+		*t = table{make([]float32, n), make([]float32, n), make([]how, n)}
+	}
+	return *t
 }
 
 // how says how to go about a run of segments.
@@ -78,7 +94,7 @@ func (p *planner) plan(i, j int) {
 		first = max(first, int(p.how[i*n+j-1].split)-margin)
 		last = min(last, int(p.how[(i+1)*n+j].split)+margin)
 	}
-	best, h := 1e300, how{}
+	best, h := float32(math.MaxFloat32), how{}
 	lower, upper := p.cost[i*n:(i+1)*n], p.turned[j*n:(j+1)*n]
 	for k := first; k <= last; k++ {
 		if c := lower[k] + upper[k+1]; c < best {
@@ -97,8 +113,8 @@ func (p *planner) plan(i, j int) {
 }
 
 // picks is the cost of asking one by one for the values in i…j that do not go where base goes.
-func (p *planner) picks(i, j, base int) (float64, bool) {
-	var weights [longest]float64
+func (p *planner) picks(i, j, base int) (float32, bool) {
+	var weights [longest]float32
 	n := 0
 	for _, s := range p.segs[i : j+1] {
 		if s.to == p.segs[base].to {
@@ -111,7 +127,7 @@ func (p *planner) picks(i, j, base int) (float64, bool) {
 		n++
 	}
 	slices.Sort(weights[:n])
-	left, cost := p.sum[j+1]-p.sum[i], perTest*float64(n)
+	left, cost := p.sum[j+1]-p.sum[i], perTest*float32(n)
 	for _, w := range slices.Backward(weights[:n]) {
 		cost += left
 		left -= w
