@@ -140,14 +140,8 @@ var idle = []string{"blkio", "cpuset", "hugetlb", "io", "misc", "net_cls", "net_
 func (g *Group) make(c Config, want []setting) error {
 	var denied error
 	for _, h := range g.facts.Hierarchies {
-		needed := slices.ContainsFunc(want, func(s setting) bool { return slices.Contains(h.Controllers, s.controller) })
-		switch {
-		case needed || c.Everywhere:
-		case h.V2 && g.facts.Mode == facts.CgroupHybrid: // Docker leaves it out, too
-			continue
-		case !h.V2 && !slices.ContainsFunc(h.Controllers, func(c string) bool {
-			return c == "name=systemd" || !strings.HasPrefix(c, "name=") && !slices.Contains(idle, c)
-		}):
+		needed, wanted := g.wants(h, c, want)
+		if !wanted {
 			continue
 		}
 		err := g.join(h, want, c.Everywhere)
@@ -176,6 +170,40 @@ func (g *Group) make(c Config, want []setting) error {
 		return fmt.Errorf("%w: no cgroup file system is mounted", ErrUnavailable)
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, denied)
+}
+
+// wants says whether the group is to be made in a hierarchy, and whether a limit needs it there.
+func (g *Group) wants(h facts.Hierarchy, c Config, want []setting) (needed, wanted bool) {
+	needed = slices.ContainsFunc(want, func(s setting) bool { return slices.Contains(h.Controllers, s.controller) })
+	switch {
+	case needed || c.Everywhere:
+		return needed, true
+	case h.V2:
+		return false, g.facts.Mode != facts.CgroupHybrid // Docker leaves it out there, too
+	}
+	return false, slices.ContainsFunc(h.Controllers, func(c string) bool {
+		return c == "name=systemd" || !strings.HasPrefix(c, "name=") && !slices.Contains(idle, c)
+	})
+}
+
+// Would returns what Paths would of the group that Create makes of c, and makes nothing. It
+// does not know where the kernel will refuse.
+func Would(c Config, f facts.Cgroup) (map[string]string, error) {
+	r := c.Resources
+	if r == nil {
+		r = &specs.LinuxResources{}
+	}
+	want, err := limits(r, f)
+	if err != nil {
+		return nil, err
+	}
+	g := &Group{facts: f, path: c.Path, rootless: c.Rootless}
+	for _, h := range f.Hierarchies {
+		if _, wanted := g.wants(h, c, want); wanted {
+			g.places = append(g.places, place{h, g.dir(h)})
+		}
+	}
+	return g.Paths(), nil
 }
 
 func forbidden(err error) bool {
