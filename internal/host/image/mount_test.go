@@ -31,7 +31,7 @@ type trial struct {
 }
 
 func TestMain(m *testing.M) {
-	if len(os.Args) == 2 {
+	if len(os.Args) >= 2 {
 		if child := children[os.Args[1]]; child != nil {
 			if err := child(); err != nil {
 				fmt.Fprintln(os.Stderr, err)
@@ -50,7 +50,64 @@ func TestMain(m *testing.M) {
 }
 
 // children are the parts that this binary plays in processes of their own.
-var children = map[string]func() error{"enter-root": enterRoot}
+var children = map[string]func() error{
+	"enter-root": enterRoot,
+	"pull": func() error {
+		s, err := Open(os.Args[2])
+		if err == nil {
+			_, err = s.Pull(bg, os.Args[3], anyPlatform, Quiet{})
+		}
+		return err
+	},
+	"load": func() error {
+		s, err := Open(os.Args[2])
+		if err != nil {
+			return err
+		}
+		f, err := os.Open(os.Args[3])
+		if err != nil {
+			return err
+		}
+		var p noted
+		_, err = s.Load(bg, f, &p)
+		fmt.Print(strings.Join(p.lines, "\n"))
+		return err
+	},
+	"remove": func() error {
+		s, err := Open(os.Args[2])
+		if err == nil {
+			_, err = s.Remove(bg, os.Args[3], true, nil)
+		}
+		return err
+	},
+	"list": func() error { return list(os.Args[2]) },
+}
+
+// command starts this binary again in another part, as another user.
+func command(t *testing.T, uid int, args ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Open("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { self.Close() })
+	argv := append([]string{"/proc/self/fd/3"}, args...)
+	if uid != 0 {
+		if os.Getuid() != 0 {
+			t.Skip("needs root to become other users")
+		}
+		argv = append([]string{"setpriv", fmt.Sprintf("--reuid=%d", uid), fmt.Sprintf("--regid=%d", uid), "--clear-groups"}, argv...)
+	}
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.ExtraFiles = []*os.File{self}
+	return cmd
+}
+
+func again(t *testing.T, uid int, args ...string) (string, error) {
+	t.Helper()
+	out, err := command(t, uid, args...).CombinedOutput()
+	return string(out), err
+}
 
 // leftovers lists open files, mounts and children.
 func leftovers() string {
@@ -94,6 +151,9 @@ func enterRoot() error {
 	}
 	if err := mountRoot(t); err != nil {
 		return err
+	}
+	if t.Script == "" {
+		return list("/")
 	}
 	return unix.Exec("/bin/sh", []string{"sh", "-ec", t.Script}, []string{defaultPath})
 }
