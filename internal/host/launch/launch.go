@@ -188,7 +188,9 @@ func (p *Process) start(opt Options) (err error) {
 	if opt.Times {
 		p.own.stamp(pl, uint64(sys.Addr(r.page))+uint64(times))
 	}
-	p.own.first(r, pl.Inherit, pl.CloexecFrom)
+	// A filter on ourselves may refuse clone3, which Linux 5.10 has: then with ENOSYS, whatever its arguments.
+	_, _, e := unix.RawSyscall(unix.SYS_CLONE3, 0, 0, 0)
+	p.own.first(r, pl.Inherit, pl.CloexecFrom, e != unix.ENOSYS)
 	prog, err := r.lay(pl.Child, p.own.put)
 	if err != nil {
 		return err
@@ -198,16 +200,16 @@ func (p *Process) start(opt Options) (err error) {
 	if err := r.record(end, uint32(len(pl.Child)), func(int) (int, error) { return 0, nil }); err != nil {
 		return err
 	}
-	return p.clone(prog)
+	return p.clone(prog, e != unix.ENOSYS)
 }
 
-// clone makes the child.
-func (p *Process) clone(prog uintptr) error {
+// clone makes the child: by clone3, or by its elder, which makes do with fewer flags.
+func (p *Process) clone(prog uintptr, clone3 bool) error {
 	r, pl := p.raft, p.plan
 	// struct clone_args (include/uapi/linux/sched.h), up to its field cgroup.
 	const argsSize = 88
 	cell := func(s plan.Slot) uint64 { return uint64(sys.Addr(r.page)) + uint64(r.cell(s)) }
-	flags := pl.Clone | unix.CLONE_PIDFD | unix.CLONE_PARENT_SETTID
+	flags := pl.Clone | unix.CLONE_PIDFD | unix.CLONE_PARENT_SETTID | unix.CLONE_CLEAR_SIGHAND
 	args := r.data[r.used : r.used+argsSize]
 	order.PutUint64(args[0:], flags)
 	order.PutUint64(args[8:], cell(plan.SlotPidfd))
@@ -223,16 +225,19 @@ func (p *Process) clone(prog uintptr) error {
 	now := monotonic()
 	order.PutUint64(r.page[pageStart:], uint64(now))
 	entry, errs, page := sys.Addr(r.code), sys.Addr(r.data)+uintptr(r.errs), sys.Addr(r.page)
+	unshared(r.all)
 	old, err := sys.BlockSignals()
 	if err != nil {
 		return fmt.Errorf("signal mask: %w", err)
 	}
 	call := "clone3"
-	pid := clone(unix.SYS_CLONE3, sys.Addr(args), argsSize, 0, entry, prog, page, errs)
-	if unix.Errno(-pid) == unix.ENOSYS && flags <= 0xffffffff && flags&unix.CSIGNAL == 0 {
-		// Linux 5.10 has clone3: a filter on ourselves refuses it. Its elder makes do with these flags.
+	const elder = 1<<32 - 1 - unix.CSIGNAL - unix.CLONE_PARENT_SETTID - unix.CLONE_PIDFD
+	var pid uintptr
+	if clone3 || pl.Clone&^elder != 0 || pl.IntoCgroup != plan.NoSlot {
+		pid = clone(unix.SYS_CLONE3, sys.Addr(args), argsSize, 0, entry, prog, page, errs)
+	} else {
 		call = "clone"
-		pid = clone(unix.SYS_CLONE, uintptr(flags&^(unix.CLONE_PARENT_SETTID|unix.CLONE_PIDFD))|uintptr(unix.SIGCHLD), 0, 0, entry, prog, page, errs)
+		pid = clone(unix.SYS_CLONE, uintptr(flags&elder)|uintptr(unix.SIGCHLD), 0, 0, entry, prog, page, errs)
 	}
 	sys.RestoreSignals(old)
 	if e := unix.Errno(-pid); e < 4096 {
@@ -253,6 +258,16 @@ func (p *Process) clone(prog uintptr) error {
 	r.setSlot(plan.SlotPID, int64(pid))
 	order.PutUint32(r.page[pagePID:], uint32(pid))
 	return nil
+}
+
+// unshared has the child born without any memory but raft (MADV_DONTFORK): nothing to copy, and
+// none of our pages to be written anew after the clone. What we map ourselves meanwhile is shed.
+// (Go's own os/exec shares memory with its child and does not care.)
+func unshared(raft []byte) {
+	for _, part := range around(raft) {
+		// ENOMEM says that there are holes; the rest is done.
+		unix.RawSyscall(unix.SYS_MADVISE, uintptr(part[0]), uintptr(part[1]), unix.MADV_DONTFORK)
+	}
 }
 
 func monotonic() int64 {

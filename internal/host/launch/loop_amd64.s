@@ -2,9 +2,9 @@
 
 // func clone(nr, arg0, arg1, arg2, entry, prog, page, errs uintptr) (pid uintptr)
 //
-// The caller has locked its thread and blocked every signal. The child never comes
-// back here: it takes three registers along and jumps to entry, the copy of loop.
-TEXT ·clone(SB), NOSPLIT|NOFRAME, $0-72
+// The caller has locked its thread and blocked every signal. The call itself is made
+// by entry, the copy of loop, since the child does not get this memory.
+TEXT ·clone(SB), NOSPLIT, $0-72
 	MOVQ nr+0(FP), AX
 	MOVQ arg0+8(FP), DI
 	MOVQ arg1+16(FP), SI
@@ -12,18 +12,13 @@ TEXT ·clone(SB), NOSPLIT|NOFRAME, $0-72
 	XORL R10, R10
 	XORL R8, R8
 	XORL R9, R9
-	MOVQ entry+32(FP), R15
+	MOVQ entry+32(FP), R11
 	MOVQ prog+40(FP), BX
 	MOVQ page+48(FP), R12
 	MOVQ errs+56(FP), R13
-	SYSCALL
-	TESTQ AX, AX
-	JZ   child
+	CALL R11
 	MOVQ AX, pid+64(FP)
 	RET
-
-child:
-	JMP R15
 
 // func loopCode() uintptr
 TEXT ·loopCode(SB), NOSPLIT, $0-8
@@ -31,12 +26,17 @@ TEXT ·loopCode(SB), NOSPLIT, $0-8
 	MOVQ AX, ret+0(FP)
 	RET
 
-// loop is the child. It touches no stack and nothing of Go.
+// loop clones, and then is the child, which has no stack and nothing of Go.
 //
 // BX  the record at hand (record.go)
 // R12 the page shared with the parent
 // R13 the table of tolerated errors
 TEXT ·loop(SB), NOSPLIT|NOFRAME, $0-0
+	SYSCALL
+	TESTQ AX, AX
+	JZ   next
+	RET
+
 next:
 	MOVL 60(BX), AX
 	MOVL AX, 0(R12)

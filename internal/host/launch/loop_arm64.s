@@ -2,9 +2,9 @@
 
 // func clone(nr, arg0, arg1, arg2, entry, prog, page, errs uintptr) (pid uintptr)
 //
-// The caller has locked its thread and blocked every signal. The child never comes
-// back here: it takes three registers along and jumps to entry, the copy of loop.
-TEXT ·clone(SB), NOSPLIT|NOFRAME, $0-72
+// The caller has locked its thread and blocked every signal. The call itself is made
+// by entry, the copy of loop, since the child does not get this memory.
+TEXT ·clone(SB), NOSPLIT, $0-72
 	MOVD nr+0(FP), R8
 	MOVD arg0+8(FP), R0
 	MOVD arg1+16(FP), R1
@@ -12,17 +12,13 @@ TEXT ·clone(SB), NOSPLIT|NOFRAME, $0-72
 	MOVD ZR, R3
 	MOVD ZR, R4
 	MOVD ZR, R5
-	MOVD entry+32(FP), R23
+	MOVD entry+32(FP), R9
 	MOVD prog+40(FP), R20
 	MOVD page+48(FP), R21
 	MOVD errs+56(FP), R22
-	SVC
-	CBZ  R0, child
+	CALL (R9)
 	MOVD R0, pid+64(FP)
 	RET
-
-child:
-	JMP (R23)
 
 // func loopCode() uintptr
 TEXT ·loopCode(SB), NOSPLIT, $0-8
@@ -30,12 +26,16 @@ TEXT ·loopCode(SB), NOSPLIT, $0-8
 	MOVD R0, ret+0(FP)
 	RET
 
-// loop is the child. It touches no stack and nothing of Go.
+// loop clones, and then is the child, which has no stack and nothing of Go.
 //
 // R20 the record at hand (record.go)
 // R21 the page shared with the parent
 // R22 the table of tolerated errors
 TEXT ·loop(SB), NOSPLIT|NOFRAME, $0-0
+	SVC
+	CBZ R0, next
+	RET
+
 next:
 	MOVWU 60(R20), R9
 	MOVW  R9, 0(R21)

@@ -118,15 +118,18 @@ func (o *ownSteps) budget(b *budget, slots int) {
 // first puts the child's first steps in front of the plan's: signals as a new program expects
 // them, only the files it was given, no other memory than its raft, and an /proc/PID/exe that
 // is not ours. inherit and cloexec are the plan's.
-func (o *ownSteps) first(r *raft, inherit, cloexec int) {
+func (o *ownSteps) first(r *raft, inherit, cloexec int, clone3 bool) {
 	late := o.put[0]
 	o.put[0] = nil
 	o.add(0, step("prctl", num(unix.PR_SET_PDEATHSIG), num(uint64(unix.SIGKILL))))
-	for sig := range uint64(sys.Signals) {
-		// SIG_IGN would outlive execve, and Go's handlers would run before it.
-		if s := unix.Signal(sig + 1); s != unix.SIGKILL && s != unix.SIGSTOP {
-			o.add(0, step("rt_sigaction", num(sig+1), mem(o.zero), num(0), num(8)))
-		}
+	// SIG_IGN would outlive execve; and where clone3 has not done so (CLONE_CLEAR_SIGHAND), Go's
+	// handlers must go before a signal can come.
+	reset := sys.Ignored()
+	if !clone3 {
+		reset = allSignals()
+	}
+	for _, sig := range reset {
+		o.add(0, step("rt_sigaction", num(uint64(sig)), mem(o.zero), num(0), num(8)))
 	}
 	o.add(0, step("rt_sigprocmask", num(unix.SIG_SETMASK), mem(o.zero), num(0), num(8)))
 
@@ -158,29 +161,45 @@ func (o *ownSteps) first(r *raft, inherit, cloexec int) {
 	o.put[0] = append(o.put[0], late...)
 }
 
-// shed unmaps all but the raft and takes another /proc/PID/exe. (An image could have a program that
-// is a link to /proc/self/exe, or a script for it: execve would run porthole itself inside the
-// container, and whoever opened the result could write to porthole's file: CVE-2019-5736.)
+func allSignals() []unix.Signal {
+	var list []unix.Signal
+	for sig := unix.Signal(1); sig <= sys.Signals; sig++ {
+		if sig != unix.SIGKILL && sig != unix.SIGSTOP {
+			list = append(list, sig)
+		}
+	}
+	return list
+}
+
+// around are the two stretches of address space on either side of b.
+func around(b []byte) [2][2]uint64 {
+	low, high := uint64(sys.Addr(b)), uint64(sys.Addr(b))+uint64(len(b))
+	top := uint64(1)<<47 - uint64(unix.Getpagesize()) // TASK_SIZE on amd64
+	if runtime.GOARCH == "arm64" {
+		// CONFIG_ARM64_VA_BITS is 36 to 52, of which nobody gets more than 48 who does not ask.
+		for _, bits := range []int{36, 39, 42, 47, 48} {
+			if top = 1 << bits; high < top {
+				break
+			}
+		}
+	}
+	return [2][2]uint64{{0, low}, {high, top - high}}
+}
+
+// shed takes another /proc/PID/exe. (An image could have a program that is a link to /proc/self/exe,
+// or a script for it: execve would run porthole itself inside the container, and whoever opened the
+// result could write to porthole's file: CVE-2019-5736.)
 func (o *ownSteps) shed(r *raft) {
 	if o.exe < 0 {
 		return
 	}
-	at := func(b []byte) uint64 { return uint64(sys.Addr(b)) }
-	low, high := at(r.all), at(r.all)+uint64(len(r.all))
-	o.add(0, step("munmap", num(0), num(low)))
-	// The size of the address space is the kernel's choice; longer than that is EINVAL. What cannot go
-	// stays (the vdso may be sealed, Linux 6.16): porthole's own text and data lie below.
-	if runtime.GOARCH == "amd64" {
-		o.add(0, tolerant(step("munmap", num(high), num(1<<47-uint64(unix.Getpagesize())-high))))
-	} else {
-		// CONFIG_ARM64_VA_BITS: 36 to 52, of which user space gets 48 unless it asks for more.
-		for _, bits := range []int{48, 47, 42, 39, 36} {
-			if high < 1<<bits {
-				o.add(0, tolerant(step("munmap", num(high), num(1<<bits-high))))
-			}
-		}
+	// The kernel refuses as long as the old one is mapped, which it is not (see unshared), unless a
+	// thread of ours has mapped something since.
+	for _, part := range around(r.all) {
+		o.add(0, tolerant(step("munmap", num(part[0]), num(part[1]))))
 	}
-
+	at := func(b []byte) uint64 { return uint64(sys.Addr(b)) }
+	high := at(r.all) + uint64(len(r.all))
 	// struct prctl_mm_map (include/uapi/linux/prctl.h). prctl_set_mm_map (kernel/sys.c) wants plausible
 	// numbers for all, and CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE in the child's user namespace.
 	title := at(r.data) + uint64(r.mems[o.title])
