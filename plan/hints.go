@@ -37,7 +37,7 @@ var hints = []struct {
 	{"openat2", "", "the place for", abi.ENOENT, "a symbolic link of the image leads nowhere", ""},
 	{"mkdirat", "", "", erofs, "the place for a mount is missing, and what it would be made on is read-only", "an image, or a source directory, that has it"},
 	{"openat", "", "the place for", erofs, "the place for a mount is missing, and what it would be made on is read-only", "an image, or a source directory, that has it"},
-	{"move_mount", "", "", enotdir, "a file can only be mounted on a file, a directory only on a directory", ""},
+	{"move_mount", "", "", abi.EINVAL, "a file can only be mounted on a file, a directory only on a directory", ""},
 	{"mount_setattr", "", "", abi.EPERM, "the mount has nosuid, nodev, noexec or ro from the host, and a user namespace may not take them away (mount_setattr_prepare, fs/namespace.c)", "leave that option out"},
 	{"fsconfig", "", "gid=", abi.EINVAL, "the user namespace has no such group", "map it, or leave the option out"},
 	{"fsconfig", "", "", abi.EINVAL, "the filesystem does not know this option, or not this value", ""},

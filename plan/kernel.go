@@ -37,8 +37,11 @@ const (
 	msSlave   = 0x80000
 	msShared  = 0x100000
 
-	msUnbindable = 0x20000
-	mntDetach    = 0x2
+	msNoatime     = 0x400
+	msNodiratime  = 0x800
+	msStrictatime = 0x1000000
+	msUnbindable  = 0x20000
+	mntDetach     = 0x2
 
 	fsopenCloexec     = 0x1
 	fsmountCloexec    = 0x1

@@ -276,7 +276,7 @@ func (b *builder) setAttr(mnt Slot, set, clear uint64, deep bool, why string) {
 	}
 	flags := uint64(msRemount | msBind)
 	for _, w := range []struct{ attr, flag uint64 }{{attrRdonly, msRdonly}, {attrNosuid, msNosuid}, {attrNodev, msNodev}, {attrNoexec, msNoexec},
-		{attrNoatime, 0x400}, {attrNodiratime, 0x800}, {attrStrictatime, 0x1000000}} { // MS_NOATIME, MS_NODIRATIME, MS_STRICTATIME
+		{attrNoatime, msNoatime}, {attrNodiratime, msNodiratime}, {attrStrictatime, msStrictatime}} {
 		if set&w.attr != 0 {
 			flags |= w.flag
 		}

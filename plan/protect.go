@@ -107,12 +107,12 @@ func (b *builder) readOnlyPath(p string) {
 }
 
 // maskPaths hides files under /dev/null and directories under an empty one; which of the two a
-// path is, move_mount itself says (ENOTDIR: do_move_mount, fs/namespace.c).
+// path is, move_mount itself says (EINVAL: do_move_mount, fs/namespace.c).
 //
 // A clone that found no place is still at hand for the next path:
 //
-//	clone of null      <- again: here where the last one was used
-//	move to path           ENOENT: on to the next path's move; ENOTDIR: next step; used: next path
+//	clone of null          here where the last one was used
+//	move to path           ENOENT: on to the next path's move; EINVAL: next step; used: next path
 //	clone of empty
 //	move to path           on to the next path's move
 func (b *builder) maskPaths() error {
@@ -146,7 +146,7 @@ func (b *builder) maskPaths() error {
 			to = place{dir: b.to("at-" + path.Base(p))}
 		}
 		b.attach(cover, to, p+" is hidden").tag("mask")
-		b.orTo(&skip, abi.ENOENT).or(enotdir).thenTo(&done)
+		b.orTo(&skip, abi.ENOENT).or(abi.EINVAL).thenTo(&done)
 		b.call("open_tree", b.mask, "", openTreeClone|openTreeCloexec|atEmptyPath).because("it is a directory")
 		b.attach(b.to("mask"), to, p+" is hidden")
 		b.thenTo(&skip)
