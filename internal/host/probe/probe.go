@@ -93,25 +93,51 @@ func (r *reader) status(f *facts.Facts) error {
 	if err != nil {
 		return err
 	}
-	c := &f.Caps
+	s, err := parseStatus(text)
+	if err != nil {
+		return fmt.Errorf("/proc/self/status: %w", err)
+	}
+	f.Caps, f.UID, f.GID, f.Groups = s.caps, s.caps.EUID, s.gid, s.groups
+	r.filtered = s.seccomp == 2
+	bits, err := unix.PrctlRetInt(unix.PR_GET_SECUREBITS, 0, 0, 0, 0)
+	if err != nil {
+		return fmt.Errorf("prctl(PR_GET_SECUREBITS): %w", err)
+	}
+	f.Caps.Securebits = caps.Securebits(bits)
+	return nil
+}
+
+// status is what /proc/PID/status says of a process's rights (proc_pid_status(5)).
+type status struct {
+	name             string
+	caps             caps.State // without securebits, which it does not tell
+	gid              int        // effective
+	groups           []int
+	seccomp, filters int // mode; how many filters (Linux 5.9), -1 where it is not told
+}
+
+func parseStatus(text string) (status, error) {
+	s := status{filters: -1}
+	c := &s.caps
 	seen := 0
 	for line := range strings.Lines(text) {
 		key, value, _ := strings.Cut(line, ":")
+		value = strings.TrimSpace(value)
 		var err error
 		seen++
 		switch key {
 		case "Uid":
 			var ids []int
 			if ids, err = ints(value, 4); err == nil {
-				f.UID, c.UID, c.EUID, c.SUID, c.FSUID = ids[1], ids[0], ids[1], ids[2], ids[3]
+				c.UID, c.EUID, c.SUID, c.FSUID = ids[0], ids[1], ids[2], ids[3]
 			}
 		case "Gid":
 			var ids []int
 			if ids, err = ints(value, 4); err == nil {
-				f.GID = ids[1]
+				s.gid = ids[1]
 			}
 		case "Groups":
-			f.Groups, err = ints(value, 0)
+			s.groups, err = ints(value, 0)
 		case "CapInh":
 			c.Inheritable, err = set(value)
 		case "CapPrm":
@@ -123,26 +149,26 @@ func (r *reader) status(f *facts.Facts) error {
 		case "CapAmb":
 			c.Ambient, err = set(value)
 		case "NoNewPrivs":
-			c.NoNewPrivs = strings.TrimSpace(value) == "1"
-		case "Seccomp":
-			r.filtered = strings.TrimSpace(value) == "2"
-			seen-- // a kernel without CONFIG_SECCOMP has no such line
+			c.NoNewPrivs = value == "1"
 		default:
 			seen--
+			switch key {
+			case "Name":
+				s.name = value
+			case "Seccomp": // not there without CONFIG_SECCOMP
+				s.seccomp, err = strconv.Atoi(value)
+			case "Seccomp_filters":
+				s.filters, err = strconv.Atoi(value)
+			}
 		}
 		if err != nil {
-			return fmt.Errorf("/proc/self/status: %s: %w", key, err)
+			return s, fmt.Errorf("%s: %w", key, err)
 		}
 	}
 	if seen != 9 {
-		return fmt.Errorf("/proc/self/status: %d of 9 lines about ids and capabilities are there", seen)
+		return s, fmt.Errorf("%d of 9 lines about ids and capabilities are there", seen)
 	}
-	bits, err := unix.PrctlRetInt(unix.PR_GET_SECUREBITS, 0, 0, 0, 0)
-	if err != nil {
-		return fmt.Errorf("prctl(PR_GET_SECUREBITS): %w", err)
-	}
-	c.Securebits = caps.Securebits(bits)
-	return nil
+	return s, nil
 }
 
 // ints reads at least least numbers.
