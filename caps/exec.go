@@ -70,8 +70,9 @@ func (s State) Exec(f File) (State, error) {
 		}
 	}
 
-	// no_new_privs: whoever would gain keeps the real uid and the old permitted set at most.
-	if s.NoNewPrivs && (idChanged || !s.Permitted.Includes(new.Permitted)) {
+	// no_new_privs has ruled the bits out already; whoever would gain by capabilities keeps
+	// the real uid and the old permitted set at most.
+	if s.NoNewPrivs && !s.Permitted.Includes(new.Permitted) {
 		new.EUID = new.UID
 		new.Permitted &= s.Permitted
 	}

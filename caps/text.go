@@ -7,12 +7,13 @@ import "strings"
 func (s State) Text() string { return text(s.Effective, s.Inheritable, s.Permitted) }
 
 // text groups capabilities by which of the three sets they are in. The largest group is
-// what an equal sign without names says; the others say how they differ from it.
+// what an equal sign without names says, unless it is in none of them; the others say how
+// they differ from it.
 func text(e, i, p Set) string {
-	var groups [8]Set // by the sets: 1 effective, 2 inheritable, 4 permitted
+	var groups [8]Set // by the sets: 1 effective, 2 permitted, 4 inheritable, in libcap's order
 	for c := range Last + 1 {
 		which := 0
-		for bit, set := range []Set{e, i, p} {
+		for bit, set := range []Set{e, p, i} {
 			if set.Has(c) {
 				which |= 1 << bit
 			}
@@ -35,7 +36,7 @@ func text(e, i, p Set) string {
 		}
 		part := strings.ToLower(groups[which].String())
 		switch more, less := which&^most, most&^which; {
-		case most == 0:
+		case len(parts) == 0: // none is what goes without saying
 			part += "=" + letters(which)
 		case more != 0 && less != 0:
 			part += "+" + letters(more) + "-" + letters(less)
@@ -50,11 +51,5 @@ func text(e, i, p Set) string {
 }
 
 func letters(which int) string {
-	out := ""
-	for bit, letter := range []string{"e", "i", "p"} {
-		if which&(1<<bit) != 0 {
-			out += letter
-		}
-	}
-	return out
+	return []string{"", "e", "p", "ep", "i", "ei", "ip", "eip"}[which]
 }
