@@ -99,9 +99,12 @@ func (m *maker) capabilities(uid uint32) (*specs.LinuxCapabilities, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.Privileged && len(s.CapDrop) > 0 {
+		m.warn("--cap-drop "+strings.Join(s.CapDrop, ","), "--privileged gives all capabilities whatever is dropped, as with Docker")
+	}
 	var missing []string
 	names = slices.DeleteFunc(names, func(n string) bool {
-		if m.give.Union(setOf([]string{n})) == m.give {
+		if c, err := caps.Parse(n); err == nil && m.give.Has(c) {
 			return false
 		}
 		missing = append(missing, n)

@@ -120,17 +120,8 @@ func Join(e workload.Exec, w workload.Workload, img Image, opt Options, f facts.
 		w.User = e.User
 	}
 	s := &w.Security
-	dropped := func(name string) func(string) bool {
-		return func(n string) bool { return sameCap(n, name) }
-	}
-	s.CapAdd, s.CapDrop = slices.Clone(s.CapAdd), slices.Clone(s.CapDrop)
-	for _, name := range e.CapDrop { // the session's word is the last one
-		if strings.EqualFold(name, "ALL") {
-			s.CapAdd, s.CapDrop = nil, nil
-		}
-		s.CapAdd = slices.DeleteFunc(s.CapAdd, dropped(name))
-	}
-	s.CapAdd, s.CapDrop = append(s.CapAdd, e.CapAdd...), append(s.CapDrop, e.CapDrop...)
+	s.CapAdd = append(without(s.CapAdd, e.CapDrop), e.CapAdd...)
+	s.CapDrop = append(without(s.CapDrop, e.CapAdd), e.CapDrop...)
 	s.Privileged = s.Privileged || e.Privileged
 	switch {
 	case e.Seccomp != "":
@@ -142,8 +133,8 @@ func Join(e workload.Exec, w workload.Workload, img Image, opt Options, f facts.
 		s.NoNewPrivs = e.NoNewPrivs
 	}
 	// Only the process is wanted: what belongs to the container is there already.
-	w.Mounts, w.Devices, w.Limits.OOMScoreAdj = nil, nil, nil
-	opt.HostDevices, img.Volumes = nil, nil
+	w.Mounts, w.Devices, w.Sysctls, img.Volumes, opt.HostDevices = nil, nil, nil, nil, nil
+	w.Limits = workload.Limits{Ulimits: w.Limits.Ulimits, OOMScoreAdj: w.Limits.OOMScoreAdj}
 	made, warns, err := Make(w, img, opt, f)
 	if err != nil {
 		return nil, nil, warns, err
@@ -151,10 +142,19 @@ func Join(e workload.Exec, w workload.Workload, img Image, opt Options, f facts.
 	return made.Process, made.Linux.Seccomp, warns, nil
 }
 
-func sameCap(a, b string) bool {
-	x, errX := caps.Parse(a)
-	y, errY := caps.Parse(b)
-	return errX == nil && errY == nil && x == y
+// without returns what the container was told of capabilities, less what the session takes
+// back: a name, or with ALL everything.
+func without(said, back []string) []string {
+	return slices.DeleteFunc(slices.Clone(said), func(a string) bool {
+		return slices.ContainsFunc(back, func(b string) bool {
+			if strings.EqualFold(b, "ALL") {
+				return true
+			}
+			x, errX := caps.Parse(a)
+			y, errY := caps.Parse(b)
+			return errX == nil && errY == nil && x == y
+		})
+	})
 }
 
 func (m *maker) process() error {
@@ -392,8 +392,11 @@ func (m *maker) seccomp() error {
 		}
 	} else {
 		as := m.w.As
-		if as == "" {
+		switch engine, _, _ := strings.Cut(as, ":"); engine {
+		case "":
 			as = "docker"
+		case "kubernetes": // RuntimeDefault is the runtime's
+			as = "containerd"
 		}
 		p, err = profile.Builtin(as)
 	}
