@@ -30,10 +30,11 @@ type Plan struct {
 
 	Notes []string // what the plan does otherwise than asked, for the user
 
-	// Heir, where not zero, is the slot that holds the pid of the process in which the plan ends,
-	// where that is not the cloned child itself: the result of a step clone(CLONE_PARENT|SIGCHLD, 0, 0, 0, 0)
-	// whose Zero skips the exit_group(0) after it. So Join can do all its work in a child that nobody in
-	// the container's pid namespace sees, setns(CLONE_NEWPID) among it, and be born there last of all.
+	// Heir, where not zero, is the slot with the pid of the process in which the plan ends, where that is
+	// not the cloned child itself: a step clone(CLONE_PARENT|CLONE_PARENT_SETTID|SIGCHLD, 0, &heir, 0, 0)
+	// writes it there before that process runs; its Zero skips the exit_group(0) after it. So Join can do
+	// all its work in a child that nobody in the container's pid namespace sees, setns(CLONE_NEWPID) among
+	// it, and be born there last of all.
 	Heir Slot
 }
 

@@ -11,10 +11,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// cpu reports the CPU time of this process and its children for each of b's rounds.
+func cpu(b *testing.B) func() {
+	used := func() (t int64) {
+		for _, who := range []int{unix.RUSAGE_SELF, unix.RUSAGE_CHILDREN} {
+			var r unix.Rusage
+			unix.Getrusage(who, &r)
+			t += r.Utime.Nano() + r.Stime.Nano()
+		}
+		return t
+	}
+	before := used()
+	return func() { b.ReportMetric(float64(used()-before)/float64(b.N)/1000, "cpu-µs/op") }
+}
+
 // BenchmarkTrue is a bare plan: from Start to /bin/true reaped.
 func BenchmarkTrue(b *testing.B) {
 	p := &plan.Plan{Child: []plan.Step{execve("/bin/true")}}
 	var executed time.Duration
+	done := cpu(b)
 	for b.Loop() {
 		began := time.Now()
 		pr, err := Start(p, Options{})
@@ -28,6 +43,7 @@ func BenchmarkTrue(b *testing.B) {
 		pr.Wait()
 		pr.Close()
 	}
+	done()
 	b.ReportMetric(float64(executed.Microseconds())/float64(b.N), "µs/execve")
 }
 
@@ -37,6 +53,7 @@ func BenchmarkSteps(b *testing.B) {
 	for range 1000 {
 		p.Child = append(p.Child, step("getppid"))
 	}
+	done := cpu(b)
 	for b.Loop() {
 		pr, err := Start(p, Options{})
 		if err != nil {
@@ -45,6 +62,7 @@ func BenchmarkSteps(b *testing.B) {
 		pr.Wait()
 		pr.Close()
 	}
+	done()
 }
 
 // BenchmarkClone is Start and the end of an empty plan, by how much memory the parent has in use.
@@ -56,6 +74,7 @@ func BenchmarkClone(b *testing.B) {
 				hold[i] = 1
 			}
 			p := &plan.Plan{Child: []plan.Step{step("exit_group", num(0))}}
+			done := cpu(b)
 			for b.Loop() {
 				pr, err := Start(p, Options{})
 				if err != nil {
@@ -64,6 +83,7 @@ func BenchmarkClone(b *testing.B) {
 				pr.Wait()
 				pr.Close()
 			}
+			done()
 			runtime.KeepAlive(hold)
 		})
 	}
@@ -75,6 +95,7 @@ func BenchmarkClone(b *testing.B) {
 		}
 		defer unix.Munmap(m)
 		p := &plan.Plan{Child: []plan.Step{step("exit_group", num(0))}}
+		done := cpu(b)
 		for b.Loop() {
 			pr, err := Start(p, Options{})
 			if err != nil {
@@ -83,5 +104,6 @@ func BenchmarkClone(b *testing.B) {
 			pr.Wait()
 			pr.Close()
 		}
+		done()
 	})
 }

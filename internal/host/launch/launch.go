@@ -176,6 +176,9 @@ func (p *Process) start(opt Options) (err error) {
 	r.setSlot(plan.SlotPass, int64(pass))
 	r.setSlot(plan.SlotArrive, int64(p.arrive))
 	r.setSlot(plan.SlotPID, 0)
+	if pl.Heir != plan.NoSlot && int(pl.Heir) < nslots {
+		r.setSlot(pl.Heir, 0) // the kernel writes four of its eight bytes
+	}
 
 	defer func() {
 		if e := p.run(pl.After); err == nil {
@@ -190,7 +193,7 @@ func (p *Process) start(opt Options) (err error) {
 	}
 	// A filter on ourselves may refuse clone3, which Linux 5.10 has: then with ENOSYS, whatever its arguments.
 	_, _, e := unix.RawSyscall(unix.SYS_CLONE3, 0, 0, 0)
-	p.own.first(r, pl.Inherit, pl.CloexecFrom, e != unix.ENOSYS)
+	p.own.first(r, pl, e != unix.ENOSYS)
 	prog, err := r.lay(pl.Child, p.own.put)
 	if err != nil {
 		return err

@@ -568,7 +568,7 @@ func TestBefore(t *testing.T) {
 // Joining clones twice: the one in between ends, its child is ours.
 func TestHeir(t *testing.T) {
 	const heir = plan.FirstFree
-	clone := into(step("clone", num(uint64(unix.CLONE_PARENT)|uint64(unix.SIGCHLD)), num(0), num(0), num(0), num(0)), heir)
+	clone := step("clone", num(uint64(unix.CLONE_PARENT|unix.CLONE_PARENT_SETTID)|uint64(unix.SIGCHLD)), num(0), slotAt(heir), num(0), num(0))
 	clone.Zero = 1
 	p := &plan.Plan{Slots: 32, Heir: heir, Child: slices.Concat(
 		[]plan.Step{clone, step("exit_group", num(0))}, gate(), []plan.Step{execve("/bin/sh", "-c", "exit 9")})}

@@ -117,8 +117,8 @@ func (o *ownSteps) budget(b *budget, slots int) {
 
 // first puts the child's first steps in front of the plan's: signals as a new program expects
 // them, only the files it was given, no other memory than its raft, and an /proc/PID/exe that
-// is not ours. inherit and cloexec are the plan's.
-func (o *ownSteps) first(r *raft, inherit, cloexec int, clone3 bool) {
+// is not ours.
+func (o *ownSteps) first(r *raft, p *plan.Plan, clone3 bool) {
 	late := o.put[0]
 	o.put[0] = nil
 	o.add(0, step("prctl", num(unix.PR_SET_PDEATHSIG), num(uint64(unix.SIGKILL))))
@@ -134,7 +134,7 @@ func (o *ownSteps) first(r *raft, inherit, cloexec int, clone3 bool) {
 	o.add(0, step("rt_sigprocmask", num(unix.SIG_SETMASK), mem(o.zero), num(0), num(8)))
 
 	keep := map[int]bool{0: true, 1: true, 2: true}
-	for fd := 3; fd < 3+inherit; fd++ {
+	for fd := 3; fd < 3+p.Inherit; fd++ {
 		keep[fd] = true
 	}
 	for s := range plan.Slot(r.slots()) {
@@ -151,14 +151,14 @@ func (o *ownSteps) first(r *raft, inherit, cloexec int, clone3 bool) {
 			o.add(0, step("close_range", num(uint64(next)), num(uint64(fd-1)), num(0)))
 		}
 		next = fd + 1
-		if cloexec > 0 && fd >= cloexec {
+		if p.CloexecFrom > 0 && fd >= p.CloexecFrom {
 			o.add(0, tolerant(step("fcntl", num(uint64(fd)), num(unix.F_SETFD), num(unix.FD_CLOEXEC))))
 		}
 	}
 	o.add(0, step("close_range", num(uint64(next)), num(1<<32-1), num(0)))
 
-	o.shed(r)
 	o.put[0] = append(o.put[0], late...)
+	o.shed(r, p)
 }
 
 func allSignals() []unix.Signal {
@@ -189,14 +189,22 @@ func around(b []byte) [2][2]uint64 {
 // shed takes another /proc/PID/exe. (An image could have a program that is a link to /proc/self/exe,
 // or a script for it: execve would run porthole itself inside the container, and whoever opened the
 // result could write to porthole's file: CVE-2019-5736.)
-func (o *ownSteps) shed(r *raft) {
+//
+// It wants a capability in the child's user namespace, so it waits for the last one that the plan enters.
+func (o *ownSteps) shed(r *raft, p *plan.Plan) {
 	if o.exe < 0 {
 		return
+	}
+	when := 0
+	for i, s := range p.Child {
+		if n := len(s.Args); n > 0 && (s.Call == "setns" || s.Call == "unshare") && s.Args[n-1].Num&unix.CLONE_NEWUSER != 0 {
+			when = i + 1
+		}
 	}
 	// The kernel refuses as long as the old one is mapped, which it is not (see unshared), unless a
 	// thread of ours has mapped something since.
 	for _, part := range around(r.all) {
-		o.add(0, tolerant(step("munmap", num(part[0]), num(part[1]))))
+		o.add(when, tolerant(step("munmap", num(part[0]), num(part[1]))))
 	}
 	at := func(b []byte) uint64 { return uint64(sys.Addr(b)) }
 	high := at(r.all) + uint64(len(r.all))
@@ -216,9 +224,9 @@ func (o *ownSteps) shed(r *raft) {
 	}
 	const mmMap = 14 // PR_SET_MM_MAP
 	s := step("prctl", num(unix.PR_SET_MM), num(mmMap), mem(o.mm), num(uint64(len(o.mm.Bytes))), num(0))
-	s.Why = "take another /proc/PID/exe than porthole's"
-	o.add(0, s)
-	o.add(0, step("close", num(uint64(o.exe))))
+	s.Why = "hide porthole's image from the container"
+	o.add(when, s)
+	o.add(when, step("close", num(uint64(o.exe))))
 }
 
 // arrival is the step with which the child tells the parent that it has come to g.
