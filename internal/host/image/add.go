@@ -154,9 +154,11 @@ func (a *adder) layer(ctx context.Context, d descriptor, diffID string) error {
 	}
 	defer unlock()
 	final := a.s.layerPath(diffID)
-	if _, err := os.Stat(final); err == nil {
+	if _, err := a.s.layer(diffID); err == nil {
 		a.p.Update(id, "Already exists", 0, 0)
 		return nil
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	a.p.Update(id, "Downloading", 0, d.Size)
 	err = a.blob(ctx, d, func(n int64) { a.p.Update(id, "Downloading", n, d.Size) })
@@ -185,7 +187,7 @@ func (a *adder) layer(ctx context.Context, d descriptor, diffID string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(tmp, "size"), strconv.AppendInt(nil, size, 10), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(tmp, "diff"), fmt.Appendln(nil, diffID, size), 0o600); err != nil {
 		return err
 	}
 	// A layer that is there is whole, whatever happens: its files reach the disk before its name.

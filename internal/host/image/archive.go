@@ -26,8 +26,9 @@ type archive struct {
 
 // Load brings in the images of an archive, compressed or not: what docker save writes today
 // (manifest.json, or an OCI layout), and what it wrote before Docker 1.10 (repositories). It
-// returns the images in the archive's order, those before an error too.
-func (s *Store) Load(ctx context.Context, r io.Reader, p Progress) ([]*Image, error) {
+// returns their names as people type them, or the IDs of those without, in the archive's order;
+// those before an error too.
+func (s *Store) Load(ctx context.Context, r io.Reader, p Progress) ([]string, error) {
 	if err := s.prepare(); err != nil {
 		return nil, err
 	}
@@ -44,19 +45,21 @@ func (s *Store) Load(ctx context.Context, r io.Reader, p Progress) ([]*Image, er
 	if err != nil {
 		return nil, fmt.Errorf("archive: %w", err)
 	}
-	var got []*Image
+	var got []string
 	for _, i := range saved {
-		names := i.names
-		if len(names) == 0 {
-			names = []string{""}
-		}
-		var image *Image
-		for _, n := range names {
-			if image, err = s.add(ctx, i.source, n, "", p); err != nil {
-				return got, fmt.Errorf("archive: %s: %w", n, err)
+		if len(i.names) == 0 {
+			image, err := s.add(ctx, i.source, "", "", p)
+			if err != nil {
+				return got, fmt.Errorf("archive: %w", err)
 			}
+			got = append(got, image.ID)
 		}
-		got = append(got, image)
+		for _, n := range i.names {
+			if _, err := s.add(ctx, i.source, n, "", p); err != nil {
+				return got, fmt.Errorf("archive: %s: %w", Familiar(n), err)
+			}
+			got = append(got, Familiar(n))
+		}
 	}
 	return got, nil
 }
@@ -231,10 +234,7 @@ func (a *archive) oci(ctx context.Context, raw []byte) (all []saved, err error) 
 	if err := json.Unmarshal(raw, &x); err != nil {
 		return nil, err
 	}
-	here, err := ParsePlatform("")
-	if err != nil {
-		return nil, err
-	}
+	here := Platform{}.orThis()
 	for _, d := range x.Manifests {
 		if !isDigest(d.Digest) {
 			return nil, fmt.Errorf("%q is no sha256 digest", d.Digest)

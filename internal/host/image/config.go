@@ -96,7 +96,7 @@ func (d document) config() Config {
 // ParsePlatform reads "linux/arm64", "linux/arm/v7", "arm/v7" or "arm64"; "" is this machine's.
 func ParsePlatform(s string) (Platform, error) {
 	if s == "" {
-		return Platform{OS: "linux", Architecture: runtime.GOARCH}, nil
+		return Platform{}.orThis(), nil
 	}
 	parts := strings.Split(strings.ToLower(s), "/")
 	if len(parts) == 1 || len(parts) == 2 && strings.HasPrefix(parts[0], "arm") {
@@ -125,6 +125,14 @@ func ParsePlatform(s string) (Platform, error) {
 		return p, fmt.Errorf("platform %s: only linux runs here", p)
 	}
 	return p, nil
+}
+
+// orThis is p, or where p is zero, this machine's platform.
+func (p Platform) orThis() Platform {
+	if p == (Platform{}) {
+		return Platform{OS: "linux", Architecture: runtime.GOARCH}
+	}
+	return p
 }
 
 // choose picks from an index the image for a platform: the first of the same variant, or,

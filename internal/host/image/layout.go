@@ -18,8 +18,8 @@ type layout struct {
 }
 
 // FromLayout brings in an image from an OCI layout, "DIR" or "DIR:TAG", where it isn't here
-// yet. It gets no name. The tag may be left out if the layout has one image, or one for the platform.
-func (s *Store) FromLayout(ctx context.Context, where string, want Platform, p Progress) (*Image, error) {
+// yet. It gets no name. The tag may be left out if the layout has one image, or one for this machine.
+func (s *Store) FromLayout(ctx context.Context, where string, p Progress) (*Image, error) {
 	dir, tag := where, ""
 	if _, err := os.Stat(dir); err != nil {
 		if i := strings.LastIndexByte(where, ':'); i > strings.LastIndexByte(where, '/') {
@@ -44,6 +44,7 @@ func (s *Store) FromLayout(ctx context.Context, where string, want Platform, p P
 			fit = append(fit, d)
 		}
 	}
+	want := Platform{}.orThis()
 	l := &layout{root: root}
 	if err := l.choose(ctx, fit, want); err != nil {
 		if len(fit) == 0 {

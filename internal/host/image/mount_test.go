@@ -121,7 +121,7 @@ func leftovers() string {
 		}
 	}
 	mounts, _ := os.ReadFile("/proc/self/mountinfo")
-	fmt.Fprintln(&b, strings.Count(string(mounts), "\n"), "mounts")
+	fmt.Fprintln(&b, strings.Count(string(mounts), "porthole-image-test"), "mounts")
 	kids, _ := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/children", os.Getpid()))
 	fmt.Fprintf(&b, "children %q\n", kids)
 	return b.String()
@@ -269,7 +269,7 @@ func inRoot(t *testing.T, uid int, tr trial) string {
 // scratch is an empty directory on a disk, of this user's.
 func scratch(t *testing.T, uid int) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/var/tmp", "porthole-test")
+	dir, err := os.MkdirTemp("/var/tmp", "porthole-image-test")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,14 +25,14 @@ type registry struct {
 	found  string // digest of what the name stands for: an index, or the manifest itself
 }
 
-// Pull brings in an image from its registry; what is here already isn't fetched again.
-// The credentials are those of docker login, and of podman login.
+// Pull brings in an image from its registry, for a platform, the zero one being this machine's;
+// what is here already isn't fetched again. The credentials are those of docker login, and of podman login.
 func (s *Store) Pull(ctx context.Context, name string, want Platform, p Progress) (*Image, error) {
 	ref, err := ParseReference(name)
 	if err != nil {
 		return nil, err
 	}
-	r := &registry{ref: ref, want: want}
+	r := &registry{ref: ref, want: want.orThis()}
 	if r.login, err = findCredentials(ref.Domain); err != nil {
 		return nil, err
 	}

@@ -24,8 +24,10 @@ import (
 // Store keeps images in a directory:
 //
 //	oci-layout, index.json, blobs/sha256/…   an OCI image layout, so that other tools can read it
-//	layers/sha256/DIFFID/fs                  each layer unpacked, once for all images that have it
-//	layers/sha256/DIFFID/size                the bytes of its files
+//	layers/HALF/fs                           each layer unpacked, once for all images that have it
+//	layers/HALF/diff                         its diff ID, of whose digits HALF are the first 32, and
+//	                                         the bytes of its files; half, since what mount(2) takes
+//	                                         of an overlay's directories is 4096 characters in all
 //	tmp/ID                                   what is being written; renamed when it is whole
 //	lock                                     ranges of it are locked, see layerLock
 //
@@ -85,7 +87,20 @@ func (s *Store) blobPath(digest string) string {
 }
 
 func (s *Store) layerPath(diffID string) string {
-	return s.path("layers/sha256", diffID[len("sha256:"):])
+	return s.path("layers", diffID[len("sha256:"):][:32])
+}
+
+// layer reads what is known of a layer: that it is there, whole, and the bytes of its files.
+func (s *Store) layer(diffID string) (size int64, err error) {
+	text, err := os.ReadFile(filepath.Join(s.layerPath(diffID), "diff"))
+	if err != nil {
+		return 0, err
+	}
+	var is string
+	if _, err := fmt.Sscan(string(text), &is, &size); err != nil || is != diffID {
+		return 0, fmt.Errorf("image store: %s holds layer %s, not %s", s.layerPath(diffID), is, diffID)
+	}
+	return size, nil
 }
 
 func (s *Store) index() (x index, err error) {
@@ -150,7 +165,7 @@ func (s *Store) prepare() error {
 	if err := os.MkdirAll(s.root, 0o700); err != nil {
 		return err
 	}
-	for _, dir := range []string{"blobs/sha256", "layers/sha256", "tmp"} {
+	for _, dir := range []string{"blobs/sha256", "layers", "tmp"} {
 		if err := os.MkdirAll(s.path(dir), 0o700); err != nil {
 			return err
 		}
@@ -272,10 +287,8 @@ func (s *Store) image(digest string) (*Image, error) {
 	}
 	seen := map[string]bool{}
 	for _, id := range d.RootFS.DiffIDs {
-		dir := s.layerPath(id)
-		i.Layers = append(i.Layers, filepath.Join(dir, "fs"))
-		if text, err := os.ReadFile(filepath.Join(dir, "size")); err == nil && !seen[id] {
-			n, _ := strconv.ParseInt(string(text), 10, 64)
+		i.Layers = append(i.Layers, filepath.Join(s.layerPath(id), "fs"))
+		if n, err := s.layer(id); err == nil && !seen[id] {
 			i.Size += n
 		}
 		seen[id] = true
@@ -471,7 +484,7 @@ func (s *Store) collect(ctx context.Context) error {
 			keep[filepath.Dir(l)] = true
 		}
 	}
-	for _, dir := range []string{"blobs/sha256", "layers/sha256"} {
+	for _, dir := range []string{"blobs/sha256", "layers"} {
 		entries, err := os.ReadDir(s.path(dir))
 		if err != nil {
 			return err
