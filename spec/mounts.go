@@ -60,10 +60,7 @@ func (m *maker) mounts() error {
 	ms := slices.DeleteFunc(m.systemMounts(), func(s specs.Mount) bool {
 		return over[s.Destination] || over["/dev"] && strings.HasPrefix(s.Destination, "/dev/")
 	})
-	if m.w.Init && m.w.NS.PID != "host" {
-		if m.opt.Init == "" {
-			return errors.New("--init: no init program was found on this machine")
-		}
+	if m.init() {
 		ms = append(ms, mount(InitPath, "bind", m.opt.Init, "bind", "ro"))
 	}
 	ms = append(ms, user...)

@@ -34,8 +34,8 @@ func defaultRules() []specs.LinuxDeviceCgroup {
 	return append(rules, rule(false, "c", 10, 229, "rwm"))
 }
 
-// devices are those of --device, and all with --privileged. Without root no node can be made,
-// so the machine's own are bound, as Podman does.
+// devices are those of --device, and all with --privileged. In a user namespace no node can be
+// made (may_mknod wants CAP_MKNOD in the first one), so the machine's own are bound, as Podman does.
 func (m *maker) devices() error {
 	rules := defaultRules()
 	var devs []specs.LinuxDevice
@@ -56,8 +56,8 @@ func (m *maker) devices() error {
 			if err != nil {
 				return err
 			}
-			if m.ids.private {
-				m.warn("--device-cgroup-rule "+d.Rule, "without root there is no device cgroup: permissions of the files decide")
+			if m.nested() {
+				m.warn("--device-cgroup-rule "+d.Rule, "in a user namespace there is no device cgroup: permissions of the files decide")
 			}
 			rules = append(rules, r)
 			continue
@@ -76,7 +76,7 @@ func (m *maker) devices() error {
 			} else {
 				node.Path = d.Target
 			}
-			if m.ids.private {
+			if m.nested() {
 				options := []string{"rbind", "rprivate", "nosuid", "noexec"}
 				if !strings.Contains(d.Access, "w") {
 					options = append(options, "ro")
@@ -92,7 +92,7 @@ func (m *maker) devices() error {
 			}
 		}
 	}
-	if m.ids.private {
+	if m.nested() {
 		for _, node := range devs { // --privileged's
 			m.spec.Mounts = append(m.spec.Mounts, mount(node.Path, "bind", node.Path, "rbind", "rprivate", "nosuid", "noexec"))
 		}

@@ -43,6 +43,10 @@ func (m *maker) rootless() error {
 	return nil
 }
 
+// nested reports whether the container's user namespace is not the machine's first: what
+// belongs to that one is then out of reach, device nodes and shared namespaces among it.
+func (m *maker) nested() bool { return m.ids.private || !m.f.UserNS.Initial }
+
 func mappings(rs []facts.IDRange) (out []specs.LinuxIDMapping) {
 	for _, r := range rs {
 		out = append(out, specs.LinuxIDMapping{ContainerID: r.Inside, HostID: r.Outside, Size: r.Size})
@@ -90,8 +94,12 @@ func (i ids) check(m *maker, u User, groups []uint32) ([]uint32, error) {
 // rootlessMounts changes the system's mounts where the kernel refuses them to whoever does
 // not own the namespace that they show.
 func (m *maker) rootlessMounts(ms []specs.Mount) {
-	if !m.ids.private {
+	if !m.nested() {
 		return
+	}
+	gids := m.f.UserNS.GIDs
+	if m.ids.private {
+		gids = m.ids.gids
 	}
 	over := func(s *specs.Mount, options ...string) {
 		*s = mount(s.Destination, "bind", s.Destination, append([]string{"rbind"}, options...)...)
@@ -116,7 +124,7 @@ func (m *maker) rootlessMounts(ms []specs.Mount) {
 				over(s, "nosuid", "noexec", "nodev", "rprivate")
 			}
 		case "/dev/pts": // an unmapped gid= is EINVAL (devpts, parse_mount_options)
-			if !mapped(m.ids.gids, 5) {
+			if !mapped(gids, 5) {
 				s.Options = s.Options[:len(s.Options)-1]
 			}
 		}

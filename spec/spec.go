@@ -41,7 +41,7 @@ type Options struct {
 
 	ResolvConf, Hosts, HostNameFile string // files that are bound over those in /etc
 
-	Init    string            // a static init program of this machine, for --init
+	Init    string            // a static init program for --init; "" leaves it to whoever runs the spec to bring one
 	Volumes map[string]string // mount target → the directory of its volume (see Volumes)
 
 	// Device describes a device node of this machine, or all beneath a directory; for --device.
@@ -174,7 +174,7 @@ func (m *maker) process() error {
 	if len(p.Args) == 0 {
 		return errors.New("no command specified")
 	}
-	if w.Init && w.NS.PID != "host" {
+	if m.init() {
 		p.Args = append([]string{InitPath, "--"}, p.Args...)
 	}
 	if dir := w.Dir; dir != "" {
@@ -227,6 +227,10 @@ func (m *maker) process() error {
 	}
 	return nil
 }
+
+// init reports whether an init program is to be bound and run; where the pid namespace is the
+// host's there is one already.
+func (m *maker) init() bool { return m.w.Init && m.w.NS.PID != "host" && m.opt.Init != "" }
 
 // hostname is what the container is called: as asked, or the machine's where it shares its
 // network or its names, or the beginning of its id.
@@ -348,7 +352,7 @@ func (m *maker) sysctls() error {
 	ctl := map[string]string{}
 	if m.d.openPorts && m.makes(specs.NetworkNamespace) {
 		ctl["net.ipv4.ip_unprivileged_port_start"] = "0"
-		if !m.ids.private && m.f.UserNS.Initial {
+		if !m.nested() {
 			ctl["net.ipv4.ping_group_range"] = "0 2147483647" // EINVAL where a group is not mapped (ipv4_ping_group_range)
 		}
 	}

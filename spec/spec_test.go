@@ -214,7 +214,7 @@ func TestDevices(t *testing.T) {
 	if mountAt(s, "/dev/x") != "bind /dev/kvm rbind,rprivate,nosuid,noexec,ro" || mountAt(s, "/dev/d/b") != "bind /dev/dir/b rbind,rprivate,nosuid,noexec" {
 		t.Errorf("bound %q and %q", mountAt(s, "/dev/x"), mountAt(s, "/dev/d/b"))
 	}
-	if s.Linux.Devices != nil || s.Linux.Resources != nil || !strings.Contains(warned(warns), "--device-cgroup-rule b 8:* rw: without root") {
+	if s.Linux.Devices != nil || s.Linux.Resources != nil || !strings.Contains(warned(warns), "--device-cgroup-rule b 8:* rw: in a user namespace") {
 		t.Errorf("devices %v, resources %v, warned %q", s.Linux.Devices, s.Linux.Resources, warned(warns))
 	}
 	s, _ = mustMake(t, workload.Workload{Security: workload.Security{Privileged: true}}, shell, opt, userMachine())
@@ -291,6 +291,14 @@ func TestRootless(t *testing.T) {
 			t.Errorf("%s: %q, want %q", target, got, want)
 		}
 	}
+	// Root in a namespace that somebody else made needs none of his own, and owns no more.
+	f = rootMachine()
+	f.UserNS = facts.UserNS{UIDs: []facts.IDRange{{Size: 1}}, GIDs: []facts.IDRange{{Size: 1}}}
+	s, _ = mustMake(t, workload.Workload{}, shell, plain, f)
+	if s.Linux.UIDMappings != nil || strings.Contains(mountAt(s, "/dev/pts"), "gid=") || s.Linux.Sysctl["net.ipv4.ping_group_range"] != "" {
+		t.Errorf("nested: maps %v, pts %q, sysctl %v", s.Linux.UIDMappings, mountAt(s, "/dev/pts"), s.Linux.Sysctl)
+	}
+	f = userMachine()
 	f.Features.UserNSCreate = false
 	if _, _, err := Make(workload.Workload{}, shell, plain, f); err == nil {
 		t.Error("made a user namespace where none can be made")
@@ -323,7 +331,6 @@ func TestErrors(t *testing.T) {
 		{workload.Workload{Groups: []string{"nosuch"}}, "unable to find group nosuch"},
 		{workload.Workload{As: "rkt"}, "--as rkt: unknown engine"},
 		{workload.Workload{As: "docker:new"}, `"new" is no version`},
-		{workload.Workload{Init: true}, "--init: no init program was found"},
 		{workload.Workload{NS: workload.Namespaces{PID: "container:a"}}, "containers cannot share a namespace yet"},
 		{workload.Workload{NS: workload.Namespaces{Network: "host"}, Sysctls: map[string]string{"net.x": "1"}}, `sysctl "net.x" not allowed in host network namespace`},
 		{workload.Workload{NS: workload.Namespaces{IPC: "host"}, Sysctls: map[string]string{"kernel.sem": "1"}}, `sysctl "kernel.sem" not allowed in host ipc namespace`},
