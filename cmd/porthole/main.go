@@ -1,0 +1,11 @@
+// Porthole runs containers under Docker's security model, and shows what was refused in
+// them, by which layer, and why.
+package main
+
+import (
+	"os"
+
+	"porthole/internal/cli"
+)
+
+func main() { os.Exit(cli.Main(os.Args[1:])) }

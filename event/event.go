@@ -1,0 +1,57 @@
+// Package event says what was seen of a running program: calls refused, capabilities
+// asked for, programs started and ended.
+//
+// Event is one of the house's narrow waists: watchers make them (internal/host/trace),
+// decoding, explaining and fitting take them, and neither side knows the other.
+package event
+
+import (
+	"porthole/abi"
+	"porthole/caps"
+)
+
+// Kind says what an Event is.
+type Kind uint8
+
+// The kinds. A watcher that cannot see one of them says so in Sight.
+const (
+	Refused Kind = 1 + iota // a call returned an error; Filtered says whether the kernel ever saw it
+	Denied                  // a capability was asked for and not there, within a call
+	Exec                    // a program was started
+	Exit                    // a process ended
+)
+
+// Event is one thing seen. Which fields count depends on Kind.
+type Event struct {
+	Kind Kind
+	Time int64 // nanoseconds on the monotonic clock
+
+	PID, TID int    // as the watcher's pid namespace sees them
+	Comm     string // the thread's name, at most 15 bytes
+	Exe      string // its program, where the watcher could read it
+
+	Arch  abi.Arch
+	Nr    uint32
+	Args  [6]uint64
+	Errno abi.Errno // Refused: what the caller got
+
+	// Filtered says that a seccomp filter answered, so that the kernel never saw the call.
+	Filtered bool
+
+	Cap    caps.Cap // Denied: which
+	UserNS uint64   // Denied: the user namespace it was asked in, by inode
+
+	Status int // Exit: as wait(2) tells it
+
+	// Strings are what pointer arguments pointed at, by argument, where the watcher read them.
+	// The program may have changed them since: they are for people, not for decisions.
+	Strings map[int]string
+}
+
+// Sight says what a watcher could see, so that silence is not taken for absence.
+type Sight struct {
+	Filtered bool // calls that the filter refused
+	Failed   bool // calls that the kernel refused
+	Caps     bool // capability checks
+	Lost     int  // events that did not fit
+}

@@ -1,0 +1,148 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrExists says that a container of that ID is there already.
+var ErrExists = errors.New("already in use")
+
+// Claim is a container's directory with its lock held. Whoever holds it owns the container:
+// when the owner dies, however it dies, the kernel drops the lock, and the next sweep
+// takes away what was left.
+type Claim struct {
+	Dir  string
+	ID   string
+	lock *os.File
+}
+
+// NewClaim makes the directory root/id and holds its lock. ErrExists where there is one.
+// The caller ends it with Release or Remove.
+func NewClaim(root, id string) (*Claim, error) {
+	if err := os.MkdirAll(root, 0o711); err != nil {
+		return nil, err
+	}
+	// A sweep must not take a directory for abandoned in the moment between its birth and its lock.
+	door, err := lockDoor(root, unix.LOCK_SH)
+	if err != nil {
+		return nil, err
+	}
+	defer door.Close()
+	dir := filepath.Join(root, id)
+	if err := os.Mkdir(dir, 0o711); err != nil {
+		if errors.Is(err, os.ErrExist) {
+			return nil, fmt.Errorf("container %s: %w", id, ErrExists)
+		}
+		return nil, err
+	}
+	c, err := hold(dir, id)
+	if err != nil {
+		os.Remove(dir)
+		return nil, err
+	}
+	return c, nil
+}
+
+// Take holds the lock of a container that is there but has no owner, for instance to delete it.
+// errOwned where somebody holds it.
+func Take(root, id string) (*Claim, error) {
+	return hold(filepath.Join(root, id), id)
+}
+
+// ErrOwned says that a living process owns the container.
+var ErrOwned = errors.New("owned by a running process")
+
+func hold(dir, id string) (*Claim, error) {
+	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("container %s: %w", id, ErrOwned)
+		}
+		return nil, fmt.Errorf("lock %s: %w", dir, err)
+	}
+	return &Claim{Dir: dir, ID: id, lock: f}, nil
+}
+
+// Ended writes the exit code where Await finds it, even when the directory is removed next.
+func (c *Claim) Ended(code int) error {
+	_, err := c.lock.WriteAt([]byte(strconv.Itoa(code)), 0)
+	return err
+}
+
+// Await waits until the owner of the container in dir has let go of it, and returns the exit code that
+// it wrote down. It fails with fs.ErrNotExist where there is no container, and with ErrOwnerDied where the
+// owner went without writing one.
+func Await(dir string) (int, error) {
+	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_SH)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, unix.EINTR) {
+			return 0, fmt.Errorf("wait for %s: %w", dir, err)
+		}
+	}
+	data, err := io.ReadAll(f)
+	if err != nil {
+		return 0, err
+	}
+	code, err := strconv.Atoi(string(data))
+	if err != nil {
+		return 0, ErrOwnerDied
+	}
+	return code, nil
+}
+
+// ErrOwnerDied says that nobody wrote down how a container ended.
+var ErrOwnerDied = errors.New("its owner died before it ended")
+
+// Release lets go of the container and leaves its directory.
+func (c *Claim) Release() { c.lock.Close() }
+
+// Remove takes the directory away and lets go. A removal cut short is taken up by the next
+// sweep: the state goes first, and a directory without one is nobody's.
+func (c *Claim) Remove() error {
+	defer c.lock.Close()
+	if err := os.Remove(filepath.Join(c.Dir, stateFile)); err != nil && !gone(err) {
+		return err
+	}
+	return os.RemoveAll(c.Dir)
+}
+
+// lockDoor holds root's own lock: shared to make a container, exclusive to sweep.
+func lockDoor(root string, how int) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(root, ".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), how); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// File is the lock, to hand to a process that is to own the container.
+func (c *Claim) File() *os.File { return c.lock }
+
+// Inherit is the claim on root/id whose lock was handed to this process as fd.
+func Inherit(root, id string, fd int) *Claim {
+	unix.CloseOnExec(fd)
+	return &Claim{Dir: filepath.Join(root, id), ID: id, lock: os.NewFile(uintptr(fd), "lock")}
+}

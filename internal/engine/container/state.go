@@ -1,0 +1,242 @@
+package container
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"porthole/facts"
+	"porthole/internal/host/cgroup"
+	"porthole/internal/host/sys"
+)
+
+// Status is where a container stands in its life (runtime-spec, "Lifecycle").
+type Status string
+
+// The statuses; Creating is written before anything is made, so that a sweep
+// knows what may have been.
+const (
+	Creating Status = "creating"
+	Created  Status = "created"
+	Running  Status = "running"
+	Paused   Status = "paused"
+	Stopped  Status = "stopped"
+)
+
+// State is what a container's directory remembers of it, for users, later commands and sweeps.
+type State struct {
+	Version int       `json:"version"`
+	ID      string    `json:"id"`
+	Status  Status    `json:"status"`
+	Owned   bool      `json:"owned"` // may not outlive the process that holds its lock
+	Made    time.Time `json:"made"`
+	Boot    string    `json:"boot"` // the machine's boot that Pid and Cgroups belong to
+
+	Pid   int    `json:"pid,omitempty"`
+	Start uint64 `json:"start,omitempty"` // clock ticks after boot; with Pid it names one process for ever
+
+	Cgroup  string            `json:"cgroup,omitempty"`  // path asked for
+	Cgroups map[string]string `json:"cgroups,omitempty"` // directories by controller
+
+	Exit     *Exit     `json:"exit,omitempty"`
+	Finished time.Time `json:"finished,omitzero"`
+}
+
+// stateVersion is raised when an older porthole could misread a state.
+const stateVersion = 1
+
+// Exit is how a container's first process ended.
+type Exit struct {
+	Code   int  `json:"code"`             // as a shell tells it: 128+n for signal n
+	Signal int  `json:"signal,omitempty"` // that ended it, or 0
+	OOM    bool `json:"oom,omitempty"`    // the kernel killed something in it for want of memory
+}
+
+const (
+	stateFile  = "state.json"
+	configFile = "config.json"
+	lockFile   = "lock"
+)
+
+// Load reads the state kept in dir. A container that is gone gives fs.ErrNotExist.
+// What it says of a running process is checked: Status is Stopped where that process is no more.
+func Load(dir string) (*State, error) {
+	data, err := os.ReadFile(filepath.Join(dir, stateFile))
+	if err != nil {
+		return nil, err
+	}
+	var s State
+	if err := json.Unmarshal(data, &s); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, stateFile), err)
+	}
+	if s.Version > stateVersion {
+		return nil, fmt.Errorf("%s: written by a newer porthole (version %d, this one knows %d)", filepath.Join(dir, stateFile), s.Version, stateVersion)
+	}
+	if s.Status != Creating && s.Status != Stopped && !s.alive() {
+		s.Status = Stopped
+	}
+	return &s, nil
+}
+
+// save replaces the state in dir at once or not at all.
+func (s *State) save(dir string) error {
+	data, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return WriteFile(dir, stateFile, data)
+}
+
+// WriteFile puts data into dir/name, readable by its owner alone, at once or not at all.
+func WriteFile(dir, name string, data []byte) error {
+	tmp := filepath.Join(dir, "."+name)
+	if err := os.WriteFile(tmp, data, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(tmp, filepath.Join(dir, name))
+}
+
+// alive says that the very process the state names still runs.
+func (s *State) alive() bool {
+	if s.Pid <= 0 || s.Boot != bootID() {
+		return false
+	}
+	start, zombie, err := startTime(s.Pid)
+	return err == nil && start == s.Start && !zombie
+}
+
+// startTime reads when a process started, in clock ticks after boot (field 22 of
+// /proc/PID/stat, proc_pid_stat(5)), and whether it only waits to be reaped.
+func startTime(pid int) (ticks uint64, zombie bool, err error) {
+	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0, false, err
+	}
+	// The second field is the command's name in brackets and may hold anything.
+	_, rest, ok := cutLast(string(data), ") ")
+	f := strings.Fields(rest)
+	if !ok || len(f) < 20 {
+		return 0, false, errors.New("unreadable /proc/PID/stat")
+	}
+	ticks, err = strconv.ParseUint(f[19], 10, 64)
+	return ticks, f[0] == "Z" || f[0] == "X", err
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}
+
+// bootID names this boot of the machine; "" where the kernel does not say.
+func bootID() string {
+	data, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(data))
+}
+
+// gone says that err means the thing is not there (any more).
+func gone(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+
+// ErrGone says that a container's first process has ended.
+var ErrGone = errors.New("the container has ended")
+
+// pidfd opens the process that the state names, and no other. The caller closes it.
+func (s *State) pidfd() (int, error) {
+	fd, err := unix.PidfdOpen(s.Pid, 0)
+	if errors.Is(err, unix.ESRCH) || s.Pid <= 0 {
+		return -1, ErrGone
+	}
+	if err != nil {
+		return -1, fmt.Errorf("pidfd_open %d: %w", s.Pid, err)
+	}
+	// First the pidfd, then the proof that the number still means the same process.
+	if !s.alive() {
+		unix.Close(fd)
+		return -1, ErrGone
+	}
+	return fd, nil
+}
+
+// Signal sends the container's first process a signal; ErrGone where it has ended.
+func (s *State) Signal(sig unix.Signal) error {
+	fd, err := s.pidfd()
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.PidfdSendSignal(fd, sig, nil, 0); err != nil {
+		if errors.Is(err, unix.ESRCH) {
+			return ErrGone
+		}
+		return fmt.Errorf("signal %s to process %d: %w", unix.SignalName(sig), s.Pid, err)
+	}
+	return nil
+}
+
+// WaitEnd waits until the container's first process has ended, at most so long; a negative time
+// is for ever. It says whether it has.
+func (s *State) WaitEnd(most time.Duration) (bool, error) {
+	fd, err := s.pidfd()
+	if errors.Is(err, ErrGone) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer unix.Close(fd)
+	return sys.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, most)
+}
+
+// Destroy ends what is left of a container whose owner is gone: its processes and control groups.
+func (s *State) Destroy(f facts.Facts) error {
+	if s.Boot != bootID() {
+		return nil // nothing survives a reboot
+	}
+	if err := s.Signal(unix.SIGKILL); err == nil {
+		if _, err := s.WaitEnd(5 * time.Second); err != nil {
+			return err
+		}
+	} else if !errors.Is(err, ErrGone) {
+		return err
+	}
+	g, err := s.group(f)
+	if err != nil || g == nil {
+		return err
+	}
+	return errors.Join(g.Kill(), g.Delete())
+}
+
+// group is the container's control group: where its state says, or, where it was not made far
+// enough to be written down, where it was to be.
+func (s *State) group(f facts.Facts) (*cgroup.Group, error) {
+	if len(s.Cgroups) > 0 {
+		return cgroup.Open(s.Cgroups, f.Cgroup)
+	}
+	if s.Cgroup == "" || s.Status == Stopped && s.Exit != nil {
+		return nil, nil
+	}
+	return cgroup.Find(s.Cgroup, rootless(f), f.Cgroup), nil
+}
+
+// Spec is the OCI spec that the container in dir was made from.
+func Spec(dir string) (*specs.Spec, error) {
+	data, err := os.ReadFile(filepath.Join(dir, configFile))
+	if err != nil {
+		return nil, err
+	}
+	s := &specs.Spec{}
+	return s, json.Unmarshal(data, s)
+}

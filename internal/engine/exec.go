@@ -1,0 +1,109 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+
+	"golang.org/x/sys/unix"
+
+	"porthole/internal/engine/container"
+	"porthole/internal/host/nofile"
+	"porthole/spec"
+	"porthole/workload"
+)
+
+// Exec runs one more process in a running container and returns its exit code.
+func (e *Engine) Exec(ctx context.Context, x workload.Exec, opt ExecOptions) (code int, err error) {
+	r, s, err := e.open(x.Container)
+	if err != nil {
+		return 0, err
+	}
+	if err := runs(r, s); err != nil {
+		return 0, err
+	}
+	if s.Status == container.Paused {
+		return 0, errors.New("container " + r.Name + " is paused: unpause it first")
+	}
+	img, err := e.inside(r, s)
+	if err != nil {
+		return 0, err
+	}
+	process, sec, warnings, err := spec.Join(x, r.Workload, img, e.specOptions(r, e.dir(r.ID)), e.facts)
+	if err != nil {
+		return 0, err
+	}
+	for _, w := range warnings {
+		e.warn(w.String())
+	}
+	policy, err := e.policy(sec)
+	if err != nil {
+		return 0, err
+	}
+	cfg := container.ExecConfig{
+		Process: process, Facts: e.facts, Policy: policy, Owned: true, NoFile: nofile.Limit(), Sealed: opt.Sealed,
+	}
+	var pipes *stdio
+	if !x.TTY {
+		if pipes, err = newStdio(opt.Streams, x.Stdin, nil); err != nil {
+			return 0, err
+		}
+		cfg.Stdin, cfg.Stdout, cfg.Stderr = pipes.child[0], pipes.child[1], pipes.child[2]
+	}
+	signals := make(chan os.Signal, 32)
+	signal.Notify(signals)
+	defer signal.Stop(signals)
+	p, err := s.Exec(ctx, cfg)
+	if err != nil {
+		if pipes != nil {
+			pipes.abandon()
+		}
+		return 0, err
+	}
+	for _, n := range p.Notes {
+		e.warn(n)
+	}
+	var term *terminal
+	if pipes != nil {
+		pipes.started()
+	} else {
+		master, err := p.Console()
+		if err == nil {
+			term, err = joinTerminal(opt.Streams, master, x.Stdin, nil)
+		}
+		if err != nil {
+			p.Signal(unix.SIGKILL)
+			p.Wait()
+			return 0, err
+		}
+	}
+	ended := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case sig := <-signals:
+				if n, ok := sig.(unix.Signal); ok && forwarded(n) {
+					p.Signal(n)
+				}
+			case <-ended:
+				return
+			}
+		}
+	}()
+	exit, err := p.Wait()
+	close(ended)
+	if pipes != nil {
+		pipes.drain(drainTime)
+	}
+	if term != nil {
+		term.finish(drainTime)
+	}
+	return exit.Code, err
+}
+
+// ExecOptions say how an exec is run.
+type ExecOptions struct {
+	Streams Streams
+	Sealed  bool // this process runs from an image that nobody can write to
+}

@@ -1,0 +1,207 @@
+package engine
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"porthole/internal/engine/container"
+	"porthole/workload"
+)
+
+// open finds a container and reads its state.
+func (e *Engine) open(ref string) (*Record, *container.State, error) {
+	r, err := e.find(ref)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := container.Load(e.dir(r.ID))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, fmt.Errorf("container %s is still being made, or already being removed", r.Name)
+	}
+	return r, s, err
+}
+
+// runs refuses a container that does not run.
+func runs(r *Record, s *container.State) error {
+	if s.Status != container.Running && s.Status != container.Paused {
+		return fmt.Errorf("container %s is not running (%s)", r.Name, s.Status)
+	}
+	return nil
+}
+
+// Kill sends the first process of a running container a signal: a name, with or without SIG, or a number.
+func (e *Engine) Kill(ref, sig string) error {
+	n, err := workload.Signal(sig)
+	if err != nil {
+		return err
+	}
+	r, s, err := e.open(ref)
+	if err != nil {
+		return err
+	}
+	if err := runs(r, s); err != nil {
+		return err
+	}
+	return s.Signal(unix.Signal(n))
+}
+
+// Stop asks a container to end, with sig or its own stop signal, and kills it when grace is over: nil is its
+// own or Docker's ten seconds, negative waits for ever. One that has stopped already is no error.
+func (e *Engine) Stop(ref, sig string, grace *time.Duration) error {
+	r, s, err := e.open(ref)
+	if err != nil {
+		return err
+	}
+	if runs(r, s) != nil {
+		return nil
+	}
+	if sig == "" {
+		sig = cmp.Or(r.Workload.StopSignal, r.Defaults.StopSignal, "TERM")
+	}
+	if grace == nil {
+		if grace = r.Workload.StopWait; grace == nil {
+			ten := 10 * time.Second
+			grace = &ten
+		}
+	}
+	n, err := workload.Signal(sig)
+	if err != nil {
+		return err
+	}
+	if err := s.Signal(unix.Signal(n)); err != nil && !errors.Is(err, container.ErrGone) {
+		return err
+	}
+	ended, err := s.WaitEnd(*grace)
+	if err != nil || ended {
+		return errors.Join(err, e.settle(r))
+	}
+	if err := s.Signal(unix.SIGKILL); err != nil && !errors.Is(err, container.ErrGone) {
+		return err
+	}
+	if _, err := s.WaitEnd(-1); err != nil {
+		return err
+	}
+	return e.settle(r)
+}
+
+// settle waits until a container that has ended has been cleaned up by its owner; where that died too,
+// it is swept.
+func (e *Engine) settle(r *Record) error {
+	_, err := container.Await(e.dir(r.ID))
+	switch {
+	case errors.Is(err, container.ErrOwnerDied):
+		e.sweep()
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	}
+	return err
+}
+
+// Wait returns the exit code of a container once it has ended.
+func (e *Engine) Wait(ref string) (int, error) {
+	r, err := e.find(ref)
+	if err != nil {
+		return 0, err
+	}
+	code, err := container.Await(e.dir(r.ID))
+	if errors.Is(err, container.ErrOwnerDied) {
+		e.sweep()
+		if s, err := container.Load(e.dir(r.ID)); err == nil && s.Exit != nil {
+			return s.Exit.Code, nil
+		}
+		return 0, fmt.Errorf("how container %s ended is not known: %w", r.Name, err)
+	}
+	return code, err
+}
+
+// Remove takes a container away. One that runs is killed where force is set, and refused otherwise.
+func (e *Engine) Remove(ref string, force, volumes bool) error {
+	r, err := e.find(ref)
+	if err != nil {
+		if force && errors.Is(err, ErrNotFound) {
+			return nil
+		}
+		return err
+	}
+	s, err := container.Load(e.dir(r.ID))
+	switch {
+	case err == nil:
+	case errors.Is(err, fs.ErrNotExist):
+		s = nil
+	case !force:
+		return fmt.Errorf("%w (rm -f takes it away all the same)", err)
+	}
+	if s != nil && runs(r, s) == nil {
+		if !force {
+			return fmt.Errorf("container %s is running: stop it first, or rm -f", r.Name)
+		}
+		if err := s.Signal(unix.SIGKILL); err != nil && !errors.Is(err, container.ErrGone) {
+			return err
+		}
+		if _, err := s.WaitEnd(-1); err != nil {
+			return err
+		}
+		if err := e.settle(r); err != nil {
+			return err
+		}
+	}
+	claim, err := container.Take(e.containers(), r.ID)
+	if errors.Is(err, fs.ErrNotExist) {
+		e.dropName(r.Name, r.ID)
+		return nil // it went by itself: --rm
+	}
+	if err != nil {
+		return err
+	}
+	if s != nil {
+		if err := s.Destroy(e.facts); err != nil {
+			claim.Release()
+			return err
+		}
+	}
+	if !volumes {
+		e.dropName(r.Name, r.ID)
+		return claim.Remove()
+	}
+	return e.discard(r, claim)
+}
+
+// Inspect is everything that is known of a container.
+type Inspect struct {
+	ID      string `json:"Id"`
+	Name    string
+	Created time.Time
+	Path    string
+	Args    []string
+	Image   string
+	State   *container.State
+	Dir     string
+	Spec    any
+	Record  *Record
+}
+
+// Inspect returns what `porthole inspect` shows: the record, the state, and the OCI spec it was made from.
+func (e *Engine) Inspect(ref string) (*Inspect, error) {
+	r, s, err := e.open(ref)
+	if err != nil {
+		return nil, err
+	}
+	i := &Inspect{ID: r.ID, Name: r.Name, Created: r.Created, Image: r.Image, State: s, Dir: e.dir(r.ID), Record: r}
+	oci, err := container.Spec(filepath.Join(e.dir(r.ID)))
+	if err == nil {
+		i.Spec = oci
+		if p := oci.Process; p != nil && len(p.Args) > 0 {
+			i.Path, i.Args = p.Args[0], p.Args[1:]
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return i, nil
+}

@@ -1,0 +1,278 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"porthole/internal/engine/container"
+	"porthole/plan"
+	"porthole/workload"
+)
+
+// RunOptions say how a workload is run.
+type RunOptions struct {
+	Remove  bool // take everything away when it ends
+	Streams Streams
+
+	// Started, where not nil, is called once the user's program runs.
+	Started func(id string)
+	// Adjust, where not nil, may change what is about to be made: a watcher's filter, a test's pauses.
+	Adjust func(*container.Config)
+	// Timed, where not nil, is told the plan and how long its steps took.
+	Timed func(p *plan.Plan, start time.Duration, steps []time.Duration)
+}
+
+// drainTime is how long output is waited for that something a container left behind may still write.
+const drainTime = 2 * time.Second
+
+// Run makes a container of w, runs it in the foreground, and returns its exit code. Signals that this
+// process gets are passed to it.
+func (e *Engine) Run(ctx context.Context, w workload.Workload, opt RunOptions) (int, error) {
+	r, claim, err := e.enrol(w, opt.Remove)
+	if err != nil {
+		return 0, err
+	}
+	return e.run(ctx, r, claim, opt)
+}
+
+// enrol gives a new container its ID, its name and its directory, whose lock we hold.
+func (e *Engine) enrol(w workload.Workload, remove bool) (*Record, *container.Claim, error) {
+	r := &Record{
+		ID: newID(), Name: w.Name, Created: time.Now(), Image: w.Image, Command: append(append([]string{}, w.Entrypoint...), w.Args...),
+		Remove: remove, Keep: !remove && w.Image != "host", Workload: w,
+	}
+	claim, err := container.NewClaim(e.containers(), r.ID)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := e.name(r); err != nil {
+		return nil, nil, errors.Join(err, claim.Remove())
+	}
+	return r, claim, nil
+}
+
+// name reserves the name asked for, or makes one up.
+func (e *Engine) name(r *Record) error {
+	if r.Name != "" {
+		return e.takeName(r.Name, r.ID)
+	}
+	var err error
+	for try := range 20 {
+		r.Name = randomName()
+		if try > 3 {
+			r.Name += "_" + short(r.ID)[:4]
+		}
+		if err = e.takeName(r.Name, r.ID); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// discard takes away a container's name and directory.
+func (e *Engine) discard(r *Record, claim *container.Claim) error {
+	e.dropName(r.Name, r.ID)
+	return errors.Join(e.dropVolumes(r), claim.Remove())
+}
+
+// run makes the container of a record, runs it to its end, and cleans up.
+func (e *Engine) run(ctx context.Context, r *Record, claim *container.Claim, opt RunOptions) (code int, err error) {
+	signals := make(chan os.Signal, 32)
+	signal.Notify(signals)
+	defer signal.Stop(signals)
+
+	s, err := e.begin(ctx, r, claim, opt)
+	if err != nil {
+		return 0, errors.Join(err, e.discard(r, claim))
+	}
+	if opt.Started != nil {
+		opt.Started(r.ID)
+	}
+	ended := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case sig := <-signals:
+				if n, ok := sig.(unix.Signal); ok && forwarded(n) {
+					s.container.Signal(n)
+				}
+			case <-ended:
+				return
+			}
+		}
+	}()
+	exit, err := s.container.Wait()
+	close(ended)
+	s.drain()
+	if err != nil {
+		return 0, errors.Join(err, s.container.Vanish(), e.discard(r, claim))
+	}
+	err = claim.Ended(exit.Code)
+	if r.Remove {
+		return exit.Code, errors.Join(err, s.container.Vanish(), e.discard(r, claim))
+	}
+	err = errors.Join(err, s.container.Finish(exit))
+	claim.Release()
+	return exit.Code, err
+}
+
+// forwarded says whether a signal to us is meant for the program: not what tells us of our own
+// children, our own terminal's size or pipes, nor what Go's runtime sends itself.
+func forwarded(s unix.Signal) bool {
+	switch s {
+	case unix.SIGCHLD, unix.SIGPIPE, unix.SIGURG, unix.SIGWINCH:
+		return false
+	}
+	return true
+}
+
+// session is a container that runs, and what stands between it and the caller.
+type session struct {
+	container *container.Container
+	pipes     *stdio
+	terminal  *terminal
+	log       *logWriter
+}
+
+// begin makes the container and starts its program. A failure leaves its directory to the caller, and nothing else.
+func (e *Engine) begin(ctx context.Context, r *Record, claim *container.Claim, opt RunOptions) (s *session, err error) {
+	p, err := e.prepare(ctx, r, claim.Dir)
+	if err != nil {
+		return nil, err
+	}
+	r.ImageID, r.Defaults = p.id, p.defaults
+	r.Command = p.config.Spec.Process.Args
+	if err := r.save(claim.Dir); err != nil {
+		return nil, err
+	}
+	if err := e.furnish(r, claim.Dir, p); err != nil {
+		return nil, err
+	}
+	s = &session{}
+	defer func() {
+		if err != nil {
+			s.abandon()
+		}
+	}()
+	w := r.Workload
+	if !r.Remove {
+		if s.log, err = newLog(filepath.Join(claim.Dir, logFile)); err != nil {
+			return nil, err
+		}
+	}
+	cfg := p.config
+	cfg.Times = opt.Timed != nil
+	if !w.TTY {
+		if s.pipes, err = newStdio(opt.Streams, w.Stdin, s.log); err != nil {
+			return nil, err
+		}
+		cfg.Stdin, cfg.Stdout, cfg.Stderr = s.pipes.child[0], s.pipes.child[1], s.pipes.child[2]
+	}
+	if opt.Adjust != nil {
+		opt.Adjust(&cfg)
+	}
+	if s.container, err = container.Create(ctx, claim, cfg); err != nil {
+		return nil, err
+	}
+	for _, n := range s.container.Notes {
+		e.warn(n)
+	}
+	if s.pipes != nil {
+		s.pipes.started()
+	}
+	if w.TTY {
+		master, err := s.container.Console()
+		if err != nil {
+			return nil, errors.Join(err, s.container.Abort())
+		}
+		if s.terminal, err = joinTerminal(opt.Streams, master, w.Stdin, s.log); err != nil {
+			master.Close()
+			return nil, errors.Join(err, s.container.Abort())
+		}
+	}
+	if err := s.container.Start(ctx); err != nil {
+		return nil, err
+	}
+	if opt.Timed != nil {
+		start, steps := s.container.Times()
+		opt.Timed(s.container.Plan(), start, steps)
+	}
+	return s, nil
+}
+
+// drain waits until what was written has been passed on, and gives the caller its terminal back.
+func (s *session) drain() {
+	if s.pipes != nil {
+		s.pipes.drain(drainTime)
+	}
+	if s.terminal != nil {
+		s.terminal.finish(drainTime)
+	}
+	if s.log != nil {
+		s.log.Close()
+	}
+}
+
+func (s *session) abandon() {
+	if s.pipes != nil {
+		s.pipes.abandon()
+	}
+	if s.terminal != nil {
+		s.terminal.finish(0)
+	}
+	if s.log != nil {
+		s.log.Close()
+	}
+}
+
+// furnish writes the files and makes the directories that the container's mounts come from.
+func (e *Engine) furnish(r *Record, dir string, p *prepared) error {
+	dirs := []string{filepath.Join(dir, "scratch")}
+	if r.Keep {
+		dirs = append(dirs, filepath.Join(dir, "upper"), filepath.Join(dir, "work"))
+	}
+	for _, d := range dirs {
+		if err := os.Mkdir(d, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
+	}
+	for _, f := range p.files {
+		if err := os.WriteFile(f.path, f.data, 0o644); err != nil {
+			return err
+		}
+	}
+	if err := e.makeVolumes(r, p.volumes); err != nil {
+		return err
+	}
+	for _, m := range r.Workload.Mounts {
+		if m.Type != workload.Bind {
+			continue
+		}
+		if _, err := os.Stat(m.Source); errors.Is(err, os.ErrNotExist) {
+			if !m.CreateSource {
+				return fmt.Errorf("invalid mount config for type \"bind\": bind source path does not exist: %s", m.Source)
+			}
+			if err := os.MkdirAll(m.Source, 0o755); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Plan returns what Run would carry out, and does none of it. Nothing is fetched or made.
+func (e *Engine) Plan(ctx context.Context, w workload.Workload) (*plan.Plan, error) {
+	r := &Record{ID: newID(), Name: w.Name, Image: w.Image, Remove: true, Workload: w}
+	p, err := e.prepare(ctx, r, e.dir(r.ID))
+	if err != nil {
+		return nil, err
+	}
+	return container.Plan(r.ID, p.config)
+}
