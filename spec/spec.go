@@ -426,7 +426,8 @@ func (m *maker) lsm() error {
 	case s.AppArmor != "" && s.AppArmor != "unconfined":
 		m.warn("--security-opt apparmor="+s.AppArmor, "this machine has no AppArmor")
 	}
-	disabled := slices.Contains(s.Labels, "disable")
+	// Who shares the host's processes or memory runs without a label (daemon/create.go, generateSecurityOpt).
+	disabled := slices.Contains(s.Labels, "disable") || m.w.NS.PID == "host" || m.w.NS.IPC == "host"
 	if m.f.SELinux && !disabled && !s.Privileged {
 		m.warn("selinux", "porthole sets no labels: running under its own")
 	} else if !m.f.SELinux && !disabled && len(s.Labels) > 0 {
