@@ -76,7 +76,7 @@ func shapeOf(group string) shape {
 // Flags writes v as strace does, with the names of a group (see Groups): "clone" gives
 // "CLONE_NEWUSER|SIGCHLD". Bits without a name follow in hexadecimal; so does a value
 // that is none of its list, and every value of an unknown group.
-// The names stand for x86-64's values: arm and ppc64le number a few O_ flags otherwise.
+// The names stand for x86-64's values: arm, aarch64 and ppc64le number a few O_ flags otherwise.
 func Flags(group string, v uint64) string {
 	if group == "personality" && uint32(v) == ^uint32(0) {
 		return "0xffffffff" // asks, and sets nothing

@@ -9,7 +9,7 @@ import (
 // Param is one argument of a system call.
 type Param struct {
 	Name  string // the kernel's
-	Type  string // the C type that the kernel's entry declares, without const's and __user's weight: "int", "const char *"
+	Type  string // the C type that the kernel's entry declares, less __user: "int", "const char *"
 	Kind  Kind
 	Group string // the Flags group of a KindFlags; "" for other kinds
 }

@@ -1,12 +1,13 @@
 // Command abi writes the tables of porthole/abi (z*.go) from the facts in its facts folder,
-// which need no network. With -headers it first takes the facts anew:
+// which need no network. With one of these it first takes the facts anew:
 //
-//	go run ./internal/gen/abi -headers DIR -linux v7.3 [-tracefs DIR]
+//	go run ./internal/gen/abi -linux v7.3 -headers DIR -source DIR
+//	go run ./internal/gen/abi -linux v6.18 -tracefs DIR
 //
-// DIR is where a linux-libc-dev package (Debian 13 or newer: all architectures in one)
-// has been unpacked, or the installed result of the kernel's `make headers_install` in
-// the same layout. -tracefs is a mounted tracefs of an x86-64 kernel, for argument
-// types. Constants are evaluated with the machine's C compiler; errno texts are its libc's.
+// -headers is where a linux-libc-dev package has been unpacked (Debian 13 or newer: one for
+// all architectures), -source the same kernel's source tree, -tracefs a mounted tracefs of
+// an x86-64 kernel. Constants are evaluated with the machine's C compiler; the texts of
+// errors are its libc's.
 package main
 
 import (

@@ -16,24 +16,24 @@ func refresh(dir, headers, source, linux, tracefs string) error {
 	if linux == "" {
 		return errors.New("-linux is missing: which release are these from?")
 	}
-	if tracefs != "" {
+	switch {
+	case headers != "" && tracefs != "":
+		return errors.New("-headers and -tracefs are of two kernels: give them one after the other, each with its -linux")
+	case tracefs != "":
 		return refreshTraced(dir, tracefs, linux)
+	case source == "":
+		return errors.New("-source is missing: -headers alone lacks what libcs define")
 	}
-	if headers != "" {
-		if err := refreshCalls(dir, headers, linux); err != nil {
-			return err
-		}
-		if err := refreshErrnos(dir, headers, linux); err != nil {
-			return err
-		}
-		if err := refreshConsts(dir, headers, source, linux); err != nil {
-			return err
-		}
-		if err := refreshDefined(dir, source, linux); err != nil {
-			return err
-		}
+	if err := refreshCalls(dir, headers, linux); err != nil {
+		return err
 	}
-	return nil
+	if err := refreshErrnos(dir, headers, linux); err != nil {
+		return err
+	}
+	if err := refreshConsts(dir, headers, source, linux); err != nil {
+		return err
+	}
+	return refreshDefined(dir, source, linux)
 }
 
 // unistd are the headers that number the calls of each ABI, beneath usr/lib/linux/uapi.

@@ -21,7 +21,7 @@ var entries = map[string]string{
 	"getgroups32": "getgroups", "setfsuid32": "setfsuid", "setfsgid32": "setfsgid",
 	"chown32": "chown", "lchown32": "lchown", "fchown32": "fchown", "getuid32": "getuid",
 	"getgid32": "getgid", "geteuid32": "geteuid", "getegid32": "getegid", "umount": "oldumount",
-	"oldstat": "stat", "oldfstat": "fstat", "oldlstat": "lstat", "sigpending": "sigpending",
+	"oldstat": "stat", "oldfstat": "fstat", "oldlstat": "lstat",
 }
 
 var field = regexp.MustCompile(`(?m)^\tfield:(.*\S)\s*\b(\w+);\toffset:\d+;\tsize:8;`)
@@ -29,8 +29,12 @@ var field = regexp.MustCompile(`(?m)^\tfield:(.*\S)\s*\b(\w+);\toffset:\d+;\tsiz
 // refreshTraced writes "name type argument, …" (fields set apart by tabs) for every call
 // that has a tracepoint.
 func refreshTraced(dir, tracefs, linux string) error {
+	names, err := namesByEntry(dir)
+	if err != nil {
+		return err
+	}
 	var rows []string
-	for call, entry := range namesByEntry() {
+	for call, entry := range names {
 		text, err := os.ReadFile(filepath.Join(tracefs, "events/syscalls/sys_enter_"+entry, "format"))
 		if os.IsNotExist(err) {
 			continue
@@ -94,8 +98,12 @@ func refreshDefined(dir, source, linux string) error {
 	if err != nil {
 		return err
 	}
+	names, err := namesByEntry(dir)
+	if err != nil {
+		return err
+	}
 	var rows []string
-	for call, entry := range namesByEntry() {
+	for call, entry := range names {
 		row, ok := defined[entry]
 		if ok && !slices.ContainsFunc(traced.rows, func(r []string) bool { return r[0] == call }) {
 			rows = append(rows, call+row)
@@ -105,14 +113,20 @@ func refreshDefined(dir, source, linux string) error {
 	return write(dir, "defined.txt", linux, "SYSCALL_DEFINE in the kernel's source, for calls that had no tracepoint.", rows)
 }
 
-// namesByEntry has every call that the tables know, with its entry's name.
-func namesByEntry() map[string]string {
-	text, _ := committed.ReadFile("facts/calls.txt")
-	calls, _ := parse("calls.txt", text)
+// namesByEntry has every call in calls.txt, with its entry's name.
+func namesByEntry(dir string) (map[string]string, error) {
+	text, err := os.ReadFile(filepath.Join(dir, "calls.txt"))
+	if err != nil {
+		return nil, err
+	}
+	calls, err := parse("calls.txt", text)
+	if err != nil {
+		return nil, err
+	}
 	names := map[string]string{}
 	for _, row := range calls.rows {
 		names[row[0]] = row[0]
 	}
 	maps.Copy(names, entries)
-	return names
+	return names, nil
 }
