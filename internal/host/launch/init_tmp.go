@@ -1,5 +1,0 @@
-package launch
-
-import "errors"
-
-func InitFD() (int, error) { return -1, errors.New("x") }
