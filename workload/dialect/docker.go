@@ -86,7 +86,11 @@ type Flags struct {
 	entrypoint                        string
 }
 
-type asked struct{ flag, value string }
+// asked is a mount as it was said, and for --mount as it was read.
+type asked struct {
+	flag, value string
+	mount       workload.Mount
+}
 
 // RunFlags binds the flags of `run` to fs, those that are refused too (hidden from help).
 // As with Docker, flags end at the image.

@@ -1,10 +1,12 @@
 package dialect
 
 import (
+	"errors"
 	goflag "flag"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -160,6 +162,53 @@ func TestKnowsDockersFlags(t *testing.T) {
 			if i < 0 || rows[i].short != m[1] {
 				t.Errorf("docker %s has -%s --%s", title, m[1], m[2])
 			}
+		}
+	}
+}
+
+// What Docker's client refuses by itself is refused here in the same words: ours may go on
+// with a hint, or say first which file they are about.
+func TestSameWordsAsDocker(t *testing.T) {
+	if _, err := exec.LookPath("docker"); err != nil {
+		t.Skip("no docker client is installed")
+	}
+	dir := t.TempDir()
+	for name, doc := range map[string]string{"half.json": "{", "env.space": "A B=1\n", "env.none": "=1\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(doc), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	inDir := Outside{Dir: dir, ReadFile: func(name string) ([]byte, error) {
+		if filepath.IsAbs(name) {
+			return os.ReadFile(name)
+		}
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		var path *os.PathError
+		if errors.As(err, &path) {
+			path.Path = name
+		}
+		return data, err
+	}}
+	for _, s := range []string{
+		"-m x h", "--shm-size x h", "--memory-swap x h", "--cpus x h", "--cpus 0.0000000001 h", "--pids-limit x h", "--stop-timeout x h", "--oom-score-adj x h", "--init=x h",
+		"--ulimit nofile h", "--ulimit nope=1 h", "--ulimit nofile=2:1 h", "--ulimit nofile=-1:1 h", "--ulimit nofile=1:2:3 h", "--sysctl kernel.panic=1 h", "--sysctl net.ipv4.ip_forward h",
+		"--device-cgroup-rule 'c 1 rwm' h", "-e =x h", "-l =x h", "--env-file nope h", "--env-file env.space h", "--env-file env.none h",
+		"--security-opt seccomp=half.json h", "--security-opt seccomp=/nonexistent.json h", "--security-opt nope h", "--security-opt seccomp= h",
+		"--pid nope h", "--uts nope h", "--userns nope h", "--cgroupns nope h", "--cap-ad X h", "-Z h", "--user", "--group-add",
+		"--mount bind h", "--mount type=bind,src=/a h", "--mount type=bind,src=/a,dst=/b,tmpfs-size=1 h", "--mount type=bind,src=/a,dst=/b,nope=1 h",
+		"--mount type=bind,src=/a,dst=/b,bind-recursive=readonly h", "--mount type=bind,src=/a,dst=/b,readonly=x h", "--mount type=bind,src=/a,dst=/b,bind-recursive=x h",
+		"--mount type=tmpfs,dst=/b,tmpfs-mode=9 h", "--mount type=tmpfs,dst=/b,tmpfs-size=x h", "--mount 'type=bind, src=/a,dst=/b' h", "--mount type=bind,src=/a,dst=/b,ro, h",
+	} {
+		cmd := exec.Command("docker", append([]string{"create"}, line(s)...)...)
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "DOCKER_HOST=unix:///nonexistent/docker.sock")
+		out, err := cmd.CombinedOutput()
+		if err == nil {
+			t.Fatalf("docker create %s: %s", s, out)
+		}
+		want, _, _ := strings.Cut(strings.TrimPrefix(string(out), "docker: "), "\n")
+		_, err = Docker(line(s), inDir)
+		if err == nil || !strings.Contains(strings.ToLower(err.Error()), strings.ToLower(want)) {
+			t.Errorf("%s\n\tdocker: %s\n\tours: %v", s, want, err)
 		}
 	}
 }

@@ -229,7 +229,14 @@ func size(at func(*Flags) *int64) func(*Flags) func(string) error {
 
 func mountFlag(name string) func(*Flags) func(string) error {
 	return func(f *Flags) func(string) error {
-		return func(s string) error { f.mounts = append(f.mounts, asked{name, s}); return nil }
+		return func(s string) (err error) {
+			a := asked{flag: name, value: s}
+			if name == "mount" { // Docker's client reads these itself, its daemon the others
+				a.mount, err = mountOption(s)
+			}
+			f.mounts = append(f.mounts, a)
+			return err
+		}
 	}
 }
 

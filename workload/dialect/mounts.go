@@ -18,13 +18,12 @@ import (
 func (f *Flags) readMounts(w *workload.Workload, o Outside) error {
 	at := map[string]int{}
 	for _, a := range f.mounts {
-		var m workload.Mount
-		var err error
+		m, err := a.mount, error(nil)
 		switch a.flag {
 		case "volume":
 			m, err = volumeFlag(a.value, o)
 		case "mount":
-			m, err = mountOption(a.value, o)
+			err = checkMount(&m, o)
 		case "tmpfs":
 			m, err = tmpfsFlag(a.value)
 		}
@@ -140,18 +139,18 @@ var (
 )
 
 // mountOption reads --mount type=bind,source=/a,target=/b,readonly and its like.
-func mountOption(s string, o Outside) (m workload.Mount, err error) {
+func mountOption(s string) (m workload.Mount, err error) {
 	fields, err := csv.NewReader(strings.NewReader(s)).Read()
 	if err != nil {
 		return m, err
 	}
 	m.Type = workload.Volume
-	of := map[string]string{} // kind of option → the key that brought it
+	var kinds []string // of the types' own options
 	for _, field := range fields {
 		key, v, has := strings.Cut(field, "=")
 		key = strings.ToLower(key)
 		if strings.TrimSpace(key) != key {
-			return m, fmt.Errorf("invalid option '%s' in '%s': option should not have whitespace", key, field)
+			return m, fmt.Errorf("unexpected key '%s' in '%s'", key, field)
 		}
 		flag := slices.Contains([]string{"readonly", "ro", "volume-nocopy", "bind-nonrecursive", "bind-create-src"}, key)
 		yes := true
@@ -168,7 +167,7 @@ func mountOption(s string, o Outside) (m workload.Mount, err error) {
 			}
 		}
 		if kind, _, ok := strings.Cut(key, "-"); ok {
-			of[kind] = key
+			kinds = append(kinds, kind)
 		}
 		switch key {
 		case "type":
@@ -232,27 +231,30 @@ func mountOption(s string, o Outside) (m workload.Mount, err error) {
 			return m, fmt.Errorf("unexpected key '%s' in '%s'", key, field)
 		}
 	}
-	for kind, key := range of {
+	for _, kind := range kinds {
 		if kind != string(m.Type) {
-			return m, fmt.Errorf("cannot mix '%s' with mount type '%s'", key, m.Type)
+			return m, fmt.Errorf("cannot mix '%s-*' options with mount type '%s'", kind, m.Type)
 		}
 	}
-	return m, checkMount(&m, o)
+	switch {
+	case m.Target == "":
+		return m, errors.New("target is required")
+	case m.SubReadOnly == "yes" && !m.ReadOnly:
+		return m, errors.New("option 'bind-recursive=readonly' requires 'readonly' to be specified in conjunction")
+	case m.SubReadOnly == "yes" && m.Propagation != "rprivate":
+		return m, errors.New("option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified in conjunction")
+	}
+	return m, nil
 }
 
+// checkMount does what Docker's daemon does: --mount's paths must be absolute, once a relative
+// source is found in the caller's directory.
 func checkMount(m *workload.Mount, o Outside) error {
 	invalid := func(what string) error {
 		return fmt.Errorf("invalid mount config for type %q: %s", m.Type, what)
 	}
-	switch {
-	case m.Target == "":
-		return errors.New("target is required")
-	case !path.IsAbs(m.Target):
+	if !path.IsAbs(m.Target) {
 		return invalid(fmt.Sprintf("invalid mount path: '%s' mount path must be absolute", m.Target))
-	case m.SubReadOnly == "yes" && !m.ReadOnly:
-		return invalid("option 'bind-recursive=readonly' requires 'readonly' to be specified in conjunction")
-	case m.SubReadOnly == "yes" && m.Propagation != "rprivate":
-		return invalid("option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified in conjunction")
 	}
 	switch m.Type {
 	case workload.Bind:

@@ -40,14 +40,18 @@ func cpuShares(f *Flags) func(string) error {
 	}
 }
 
+// decimal is a number or a fraction with an exponent that does not fill memory.
+var decimal = regexp.MustCompile(`^[+-]?[0-9./]+([eE][+-]?[0-9]{1,2})?$`)
+
 // cpus reads a decimal number of CPUs, exact to a thousand-millionth.
 func cpus(f *Flags) func(string) error {
 	return func(s string) error {
-		if len(s) > 64 { // a number, not an exponent that fills memory
-			return errors.New("value is too precise")
+		var n *big.Rat
+		ok := len(s) <= 64 && decimal.MatchString(s)
+		if ok {
+			n, ok = new(big.Rat).SetString(s)
 		}
-		n, ok := new(big.Rat).SetString(s)
-		if !ok || strings.ContainsAny(s, "eEpP") {
+		if !ok {
 			return fmt.Errorf("failed to parse %v as a rational number", s)
 		}
 		n.Mul(n, big.NewRat(1e9, 1))
@@ -101,7 +105,8 @@ func pidsLimit(f *Flags) func(string) error {
 
 func oomScoreAdj(f *Flags) func(string) error {
 	return func(s string) error {
-		n, err := strconv.Atoi(s)
+		v, err := strconv.ParseInt(s, 0, 64)
+		n := int(v)
 		if err == nil && (n < -1000 || n > 1000) {
 			return fmt.Errorf("invalid value %d, range for oom score adj is [-1000, 1000]", n)
 		}
@@ -142,7 +147,7 @@ func stopSignal(f *Flags) func(string) error {
 
 func stopTimeout(f *Flags) func(string) error {
 	return func(s string) error {
-		n, err := strconv.Atoi(s)
+		n, err := strconv.ParseInt(s, 0, 64)
 		if err == nil && (n < -1 || n > 1<<31-1) {
 			return fmt.Errorf("invalid stop timeout: %s seconds", s)
 		}
