@@ -28,7 +28,8 @@ type builder struct {
 	directory uint64         // O_DIRECTORY and O_NOFOLLOW of the architecture
 	nofollow  uint64
 
-	spaces spaces // what happens to each namespace
+	spaces     spaces // what happens to each namespace
+	denyGroups bool   // setgroups(2) is denied in the user namespace that is entered
 
 	root    Slot // the new root
 	cwd     Slot

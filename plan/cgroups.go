@@ -25,7 +25,7 @@ func (b *builder) cgroup(dest string, m specs.Mount, o mountOptions) error {
 		m.Type = "cgroup2"
 		mnt := b.newFS(m, o)
 		b.attach(mnt, b.place(dest, NoSlot), "cgroup2 at "+dest)
-		b.fsAt[dest] = filesystem{m.Type, mnt}
+		b.fsAt[dest] = filesystem{m.Type, mnt, o.set}
 		return nil
 	}
 
@@ -33,7 +33,7 @@ func (b *builder) cgroup(dest string, m specs.Mount, o mountOptions) error {
 	top.Type, top.Source = "tmpfs", "tmpfs"
 	dir := b.newFS(top, mountOptions{set: o.set &^ attrRdonly, data: [][2]string{{"mode", "755"}}})
 	b.attach(dir, b.place(dest, NoSlot), "a directory for each hierarchy")
-	b.fsAt[dest] = filesystem{"tmpfs", dir}
+	b.fsAt[dest] = filesystem{"tmpfs", dir, o.set &^ attrRdonly}
 	for i, h := range b.f.Cgroup.Hierarchies {
 		name := path.Base(h.Mount)
 		if h.V2 || i >= len(b.o.Groups) || b.o.Groups[i] == "" {

@@ -29,23 +29,23 @@ func Compile(s *specs.Spec, opt Options, f facts.Facts) (*Plan, error) {
 	for _, stage := range []func() error{
 		b.begin, b.openPaths, b.waitIDs, b.enter,
 		b.makeRoot, b.mounts, b.devices, b.workdir, b.waitNetwork, b.sysctls, b.protect, b.pivot,
-		b.console, b.lock, b.names, b.process,
+		b.console, b.lock, b.names, b.label, b.process,
 		b.waitStart, b.finish,
 	} {
 		if err := stage(); err != nil {
 			return nil, err
 		}
 	}
-	return b.done()
+	return b.done(opt.Seccomp, s.Process.NoNewPrivileges)
 }
 
 // done closes the plan.
-func (b *builder) done() (*Plan, error) {
+func (b *builder) done(sc *Seccomp, nnp bool) (*Plan, error) {
 	b.p.Slots = len(b.p.Names)
 	if b.p.Slots > maxSlots {
 		return nil, fmt.Errorf("the plan needs %d results of earlier steps at once and may have %d: too many mounts", b.p.Slots, maxSlots)
 	}
-	if err := b.checkFilter(); err != nil {
+	if err := b.checkFilter(sc, nnp); err != nil {
 		return nil, err
 	}
 	return b.p, nil
@@ -219,7 +219,7 @@ func (b *builder) begin() error {
 	if n := b.s.Process.OOMScoreAdj; n != nil && !b.mappedRoot() {
 		b.writeFile("/proc/self/oom_score_adj", fmt.Sprint(*n), "the kernel's killer judges the container by its own score")
 		if b.f.UID != 0 {
-			b.last().Errs = append(b.last().Errs, Skip{Errno: abi.EACCES}) // lowering it takes CAP_SYS_RESOURCE (proc_oom_score_adj_write)
+			b.or(abi.EACCES) // lowering it takes CAP_SYS_RESOURCE (proc_oom_score_adj_write)
 		}
 	}
 	return nil

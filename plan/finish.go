@@ -15,9 +15,6 @@ import (
 // yet told to start.
 func (b *builder) process() error {
 	pr := b.s.Process
-	if err := b.label(); err != nil {
-		return err
-	}
 	if pr.NoNewPrivileges {
 		b.call("prctl", prSetNoNewPrivs, 1, 0, 0, 0).because("set-id files give nothing from here on")
 	}
@@ -39,39 +36,39 @@ func (b *builder) process() error {
 // label written to what only looks like procfs would be lost (CVE-2019-16884).
 func (b *builder) label() error {
 	pr := b.s.Process
-	if pr.ApparmorProfile == "" && pr.SelinuxLabel == "" {
-		return nil
-	}
-	proc, ok := b.fsAt["/proc"]
 	switch {
 	case pr.ApparmorProfile != "" && pr.ApparmorProfile != "unconfined" && !b.f.AppArmor:
 		return fmt.Errorf("process.apparmorProfile: %q: this machine has no AppArmor", pr.ApparmorProfile)
 	case pr.SelinuxLabel != "" && !b.f.SELinux:
 		return fmt.Errorf("process.selinuxLabel: %q: this machine has no SELinux", pr.SelinuxLabel)
-	case pr.ApparmorProfile == "unconfined" && !b.f.AppArmor:
+	}
+	apparmor := pr.ApparmorProfile != "" && b.f.AppArmor
+	if !apparmor && pr.SelinuxLabel == "" {
 		return nil
-	case !ok || proc.kind != "proc":
-		return fmt.Errorf("process: a label needs a /proc of the container's own to be written to")
 	}
-	write := func(text, file string) {
-		var done label
-		b.call("openat", proc.mount, "thread-self/attr/"+file, oWronly|oCloexec).because("the label that execve changes to")
-		if file != "exec" {
-			b.or(abi.ENOENT).thenTo(&done)
-			fd := b.to("attr")
-			b.call("openat", proc.mount, "thread-self/attr/exec", oWronly|oCloexec).because("older kernels have one for all")
-			b.last().Into = fd
-			b.land(&done)
-			b.call("write", fd, &Mem{Bytes: []byte(text)}, len(text)).because(text)
-			return
+	open := func(file string) *builder { // from a child that is still outside
+		return b.call("openat", atFDCWD, "/proc/thread-self/attr/"+file, oWronly|oCloexec).because("the label that execve changes to")
+	}
+	if b.root != NoSlot {
+		proc, ok := b.fsAt["/proc"]
+		if !ok || proc.kind != "proc" {
+			return fmt.Errorf("process: a label needs a /proc of the container's own to be written to")
 		}
+		open = func(file string) *builder {
+			return b.call("openat", proc.mount, "thread-self/attr/"+file, oWronly|oCloexec).because("the label that execve changes to")
+		}
+	}
+	if apparmor {
+		var done label
+		open("apparmor/exec").or(abi.ENOENT).thenTo(&done)
+		fd, text := b.to("attr"), "exec "+pr.ApparmorProfile
+		open("exec").because("older kernels have one file for all").last().Into = fd
+		b.land(&done)
+		b.call("write", fd, &Mem{Bytes: []byte(text)}, len(text)).because(text)
+	}
+	if text := pr.SelinuxLabel; text != "" {
+		open("exec")
 		b.call("write", b.to("attr"), &Mem{Bytes: []byte(text)}, len(text)).because(text)
-	}
-	if pr.ApparmorProfile != "" {
-		write("exec "+pr.ApparmorProfile, "apparmor/exec")
-	}
-	if pr.SelinuxLabel != "" {
-		write(pr.SelinuxLabel, "exec")
 	}
 	return nil
 }
@@ -122,13 +119,14 @@ func (b *builder) finish() error {
 		return err
 	}
 	b.standardFiles()
+	b.terminal()
 	b.chdir()
-
 	nnp := b.s.Process.NoNewPrivileges
 	if !nnp {
 		b.filter("while it still holds CAP_SYS_ADMIN, which installing takes without no_new_privs")
 	}
 	b.credentials()
+	b.dieWithParent()
 	if nnp {
 		b.filter("as late as can be: with no_new_privs installing takes no privilege")
 	}
@@ -186,6 +184,12 @@ func (b *builder) standardFiles() {
 		if uid != 0 {
 			b.call("fchown", 0, int(uid), -1).because("its user may open the terminal again").or(abi.EPERM, abi.EINVAL)
 		}
+	}
+}
+
+// terminal makes the terminal that of the session, whose leader the process is.
+func (b *builder) terminal() {
+	if b.tty != NoSlot {
 		b.call("ioctl", 0, tiocsctty, 0).because("it is the session's terminal")
 	}
 }
@@ -249,8 +253,12 @@ func (b *builder) credentials() {
 	for _, c := range want.Ambient.List() {
 		b.call("prctl", prCapAmbient, ambientRaise, int(c), 0, 0).because(c.String() + " passes execve without being root")
 	}
+}
+
+// dieWithParent says again what launch said at first.
+func (b *builder) dieWithParent() {
 	if b.o.DieWithParent {
-		b.call("prctl", prSetPdeathsig, sigKill, 0, 0, 0).because("changing ids cleared it (commit_creds, kernel/cred.c)")
+		b.call("prctl", prSetPdeathsig, sigKill, 0, 0, 0).because("it ends with porthole: a change of ids undid that (commit_creds, kernel/cred.c), and a new process starts without")
 	}
 }
 

@@ -41,7 +41,8 @@ func (b *builder) mapIDs() error {
 
 // groupsDenied says whether setgroups(2) is forbidden in the container's user namespace.
 func (b *builder) groupsDenied() bool {
-	return b.spaces.fresh&newUser != 0 && slices.ContainsFunc(b.p.Gates[0].Writes, func(w Write) bool { return w.File == "setgroups" })
+	return b.denyGroups || b.spaces.fresh&newUser != 0 &&
+		slices.ContainsFunc(b.p.Gates[0].Writes, func(w Write) bool { return w.File == "setgroups" })
 }
 
 func onlyOwn(m []specs.LinuxIDMapping, id int) bool {

@@ -2,13 +2,154 @@ package plan
 
 import (
 	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"porthole/abi"
 	"porthole/facts"
 )
 
-// Join returns the plan of a process that enters a running container.
+// Join returns the plan of one more process in a running container, whose first process's pidfd
+// launch puts into SlotTarget.
+//
+// The cloned child enters the container's namespaces but stays outside of its pid namespace,
+// where nobody inside can see, trace or kill it, until it is all that the process is to be. Only
+// then it makes the process itself, as its own sibling (CLONE_PARENT), which is born in the
+// container with no privilege left to lose:
+//
+//	child     setns, ids, capabilities, filter … clone, exit
+//	process                                        └─ setsid, terminal, execve
+//
+// Where the filter, which without no_new_privs has to come before capabilities are dropped, does
+// not let clone or setsid through, the process is made first, and does the rest, itself
+// non-dumpable, under the eyes of the container; a note says so.
 func Join(process *specs.Process, opt JoinOptions, f facts.Facts) (*Plan, error) {
-	return nil, errors.New("exec: not yet")
+	p, err := join(process, opt, f, false)
+	var refused *FilterError
+	if errors.As(err, &refused) && opt.Namespaces&newPID != 0 &&
+		!slices.ContainsFunc(refused.Calls, func(call string) bool { return !slices.Contains(bornCalls, call) }) {
+		return join(process, opt, f, true)
+	}
+	return p, err
+}
+
+// bornCalls are those that a filter may refuse if the process is made before it is installed.
+var bornCalls = []string{"clone", "exit_group", "setsid", "ioctl"}
+
+func join(process *specs.Process, opt JoinOptions, f facts.Facts, bornFirst bool) (*Plan, error) {
+	b := newBuilder(f)
+	b.s = &specs.Spec{Process: process, Linux: &specs.Linux{}}
+	b.o = &Options{ID: opt.ID, Seccomp: opt.Seccomp, Inherit: opt.Inherit, DieWithParent: opt.DieWithParent, NoFile: opt.NoFile, ChownStdio: opt.ChownStdio}
+	b.denyGroups = opt.DenyGroups
+	switch {
+	case process == nil || len(process.Args) == 0:
+		return nil, errors.New("process.args: empty: there is nothing to run")
+	case !strings.HasPrefix(process.Cwd, "/"):
+		return nil, fmt.Errorf("process.cwd: %q is not an absolute path", process.Cwd)
+	case opt.Namespaces&newNS == 0 && opt.Namespaces != 0:
+		return nil, errors.New("exec: the container has no mount namespace of its own: its root filesystem cannot be told")
+	}
+	if err := errors.Join(b.checkStrings(), b.checkFeatures()); err != nil {
+		return nil, err
+	}
+	if opt.Namespaces&newUser != 0 {
+		b.spaces.joined = append(b.spaces.joined, joined{flag: newUser})
+	}
+	if dir := opt.IntoCgroup; dir != "" && f.Features.CloneIntoCgroup {
+		b.o.Groups, b.f.Cgroup.Mode = []string{dir}, facts.CgroupV2
+		b.intoCgroup()
+	}
+
+	born := func() {
+		if opt.Namespaces&newPID != 0 {
+			b.bear()
+		}
+		b.call("setsid").because("a session of its own").or(abi.EPERM)
+		b.terminal()
+	}
+	if opt.Namespaces&newPID == 0 && f.UID == 0 {
+		b.call("prctl", prSetDumpable, 0, 0, 0, 0).because("nobody who sees this process may trace it or read its /proc files before execve")
+	}
+	if n := process.OOMScoreAdj; n != nil {
+		b.writeFile("/proc/self/oom_score_adj", fmt.Sprint(*n), "the kernel's killer judges it by its own score")
+		if f.UID != 0 {
+			b.or(abi.EACCES) // lowering it takes CAP_SYS_RESOURCE (proc_oom_score_adj_write)
+		}
+	}
+	if err := b.label(); err != nil {
+		return nil, err
+	}
+	b.gate(GateIDs, "it is to be in the container's groups before it is in the container")
+	b.enterTarget(opt)
+	if err := errors.Join(b.console(), b.process()); err != nil {
+		return nil, err
+	}
+	b.call("umask", b.umask()).because("what its process starts with")
+	b.gate(GateStart, "everything is set up")
+
+	if err := b.closeAndLimit(); err != nil {
+		return nil, err
+	}
+	b.standardFiles()
+	b.chdir()
+	if bornFirst {
+		born()
+		b.note("the profile does not allow %s: the process is made before the filter is installed, and seen in the container while it still has privileges", and(bornCalls))
+	}
+	late := process.NoNewPrivileges && (opt.Seccomp == nil || !opt.Seccomp.Listener || bornFirst)
+	if !late {
+		b.filter("while it still holds CAP_SYS_ADMIN, which installing takes without no_new_privs")
+	}
+	b.credentials()
+	if !bornFirst {
+		born()
+	}
+	b.dieWithParent()
+	if late {
+		b.filter("as late as can be: with no_new_privs installing takes no privilege")
+	}
+	b.exec()
+	return b.done(opt.Seccomp, process.NoNewPrivileges)
+}
+
+// enterTarget enters the container and opens what is needed of it. The root is that of the mount
+// namespace: setns(2) makes it ours.
+func (b *builder) enterTarget(opt JoinOptions) {
+	if opt.Namespaces != 0 {
+		why := "into the container"
+		if opt.Namespaces&newPID != 0 {
+			why += "; its pid namespace is for children only"
+		}
+		b.call("setns", SlotTarget, opt.Namespaces).because(why)
+	}
+	if opt.Namespaces&newUser != 0 {
+		b.becomeRoot()
+	}
+	if !b.o.NoKeyring {
+		b.keyring()
+	}
+	b.call("openat", atFDCWD, "/", oPath|b.directory|oCloexec).because("the container's root")
+	b.root = b.to("root")
+	b.cwd = b.root
+	if dir := path.Clean(b.s.Process.Cwd); dir != "/" {
+		b.from = "process.cwd"
+		b.find(dir, b.directory).because("the working directory, opened beneath the root").tag("chdir")
+		b.cwd = b.to("cwd")
+		b.from = ""
+	}
+}
+
+// bear makes the process and ends the one that made it.
+func (b *builder) bear() {
+	b.call("prctl", prSetDumpable, 0, 0, 0, 0).because("until execve nobody in the container may trace it or read its /proc files")
+	heir := b.slot("heir")
+	b.p.Heir = heir
+	b.call("clone", cloneParent|sigChld, nil, nil, nil, 0).because("the process itself, born in the container's pid namespace")
+	b.last().Into = heir
+	b.last().Zero = 1
+	b.call("exit_group", 0).because("this one has done its work")
 }

@@ -27,6 +27,7 @@ type place struct {
 type filesystem struct {
 	kind  string
 	mount Slot
+	attrs uint64
 }
 
 func sorted[V any](m map[string]V) []string {
@@ -95,12 +96,12 @@ func (b *builder) mount(i int, m specs.Mount) error {
 	if stat != NoSlot {
 		b.call("fchmodat", mnt, ".", stat).because("it has the mode of the directory that it covers")
 	}
-	b.fsAt[dest] = filesystem{m.Type, mnt}
+	b.fsAt[dest] = filesystem{m.Type, mnt, o.set | o.deepSet}
 	if late {
 		from := b.from
 		b.late = append(b.late, func() {
 			b.from = from
-			b.setPlaced(mnt, attrRdonly, dest+" is read-only, now that all is in it")
+			b.setPlaced(mnt, o.set|attrRdonly, dest+" is read-only, now that all is in it")
 			b.from = ""
 		})
 	}

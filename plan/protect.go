@@ -79,28 +79,36 @@ func (b *builder) protect() error {
 
 // inKernelFS returns the mount and the name for a path directly in a procfs or sysfs that the plan
 // mounted: nobody can have put a link there.
-func (b *builder) inKernelFS(p string) (Slot, string, bool) {
-	fs, ok := b.fsAt[path.Dir(p)]
-	if !ok || fs.kind != "proc" && fs.kind != "sysfs" {
-		return 0, "", false
+func (b *builder) inKernelFS(p string) (fs filesystem, name string, ok bool) {
+	fs, ok = b.fsAt[path.Dir(p)]
+	return fs, path.Base(p), ok && (fs.kind == "proc" || fs.kind == "sysfs")
+}
+
+// attrsAt are the attributes of the mount that p lies on, as far as the plan made it.
+func (b *builder) attrsAt(p string) uint64 {
+	for ; p != "/"; p = path.Dir(p) {
+		if fs, ok := b.fsAt[p]; ok {
+			return fs.attrs
+		}
 	}
-	return fs.mount, path.Base(p), true
+	return 0
 }
 
 func (b *builder) readOnlyPath(p string) {
 	var none label
 	flags := openTreeClone | openTreeCloexec | atRecursive
-	if dir, name, ok := b.inKernelFS(p); ok {
-		b.call("open_tree", dir, name, flags|atSymlinkNoFollow).because(p+", to be bound over itself").orTo(&none, abi.ENOENT)
+	set := attrRdonly | b.attrsAt(p)
+	if fs, name, ok := b.inKernelFS(p); ok {
+		b.call("open_tree", fs.mount, name, flags|atSymlinkNoFollow).because(p+", to be bound over itself").orTo(&none, abi.ENOENT)
 		tree := b.to("ro")
-		b.setAttr(tree, attrRdonly, 0, true, p+" is read-only")
-		b.attach(tree, place{dir: dir, name: name, at: p}, p+" is read-only")
+		b.setAttr(tree, set, 0, true, p+" is read-only")
+		b.attach(tree, place{dir: fs.mount, name: name, at: p}, p+" is read-only")
 	} else {
 		b.find(p, 0).because(p).orTo(&none, abi.ENOENT, enotdir)
 		dest := b.to("at-" + path.Base(p))
 		b.call("open_tree", dest, "", flags|atEmptyPath).because(p + ", to be bound over itself")
 		tree := b.to("ro")
-		b.setAttr(tree, attrRdonly, 0, true, p+" is read-only")
+		b.setAttr(tree, set, 0, true, p+" is read-only")
 		b.attach(tree, place{dir: dest, at: p}, p+" is read-only")
 	}
 	b.land(&none)
@@ -139,8 +147,8 @@ func (b *builder) maskPaths() error {
 		}
 		b.because("an empty file, to hide others").last().Into = cover
 		b.land(&next)
-		dir, name, ok := b.inKernelFS(p)
-		to := place{dir: dir, name: name}
+		fs, name, ok := b.inKernelFS(p)
+		to := place{dir: fs.mount, name: name}
 		if !ok {
 			b.find(p, 0).because(p).orTo(&skip, abi.ENOENT, enotdir, abi.EACCES)
 			to = place{dir: b.to("at-" + path.Base(p))}

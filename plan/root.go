@@ -97,7 +97,7 @@ func (b *builder) layer(i int, l Layer) error {
 	case l.Dir && i == 0:
 		b.call("mount", "tmpfs", "root", "tmpfs", 0, fmt.Sprintf("mode=%04o,uid=%d,gid=%d", l.Mode, l.UID, l.GID)).because("an empty root, to be filled")
 		b.layerAt(target, "root")
-		b.fsAt["/"] = filesystem{"tmpfs", b.root}
+		b.fsAt["/"] = filesystem{"tmpfs", b.root, 0}
 	case l.Dir && l.Cover:
 		name := fmt.Sprintf("d%d", i)
 		b.makeDir(atFDCWD, name, l)
