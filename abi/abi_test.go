@@ -219,8 +219,41 @@ func TestConstsAgreeWithXSys(t *testing.T) {
 			}
 		}
 	}
+	t.Logf("%d constants agree", n)
 	if n < 700 {
 		t.Errorf("only %d were compared", n)
+	}
+}
+
+// Every flag of open and mmap is written with its own name on every ABI.
+func TestFlagsOfOtherABIs(t *testing.T) {
+	dir := sys(t)
+	for a, goarch := range map[abi.Arch]string{
+		abi.X86_64: "amd64", abi.X86: "386", abi.ARM64: "arm64", abi.ARM: "arm", abi.RISCV64: "riscv64", abi.PPC64LE: "ppc64le", abi.S390X: "s390x",
+	} {
+		n := 0
+		for _, m := range append(
+			matches(t, filepath.Join(dir, "zerrors_linux_"+goarch+".go"), `(?m)^\s+((?:O|MAP|MCL)_\w+)\s+= (0x[0-9a-f]+)$`),
+			matches(t, filepath.Join(dir, "zerrors_linux.go"), `(?m)^\s+((?:O|MAP|MCL)_\w+)\s+= (0x[0-9a-f]+)$`)...) {
+			group := "open"
+			if strings.HasPrefix(m[1], "MAP_") {
+				group = "mmap"
+			} else if strings.HasPrefix(m[1], "MCL_") {
+				group = "mlockall"
+			}
+			v, err := strconv.ParseUint(m[2], 0, 64)
+			if _, known := abi.Const(m[1]); err != nil || !known || v == 0 {
+				continue
+			}
+			parts := strings.Split(a.Flags(group, v), "|")
+			if !slices.Contains(parts, m[1]) && !slices.Contains([]string{"O_ACCMODE", "O_NDELAY", "O_FSYNC", "O_RSYNC"}, m[1]) {
+				t.Errorf("%s %s: %s", a, m[1], parts)
+			}
+			n++
+		}
+		if n < 20 {
+			t.Errorf("%s: only %d were compared", a, n)
+		}
 	}
 }
 

@@ -76,7 +76,8 @@ func shapeOf(group string) shape {
 // Flags writes v as strace does, with the names of a group (see Groups): "clone" gives
 // "CLONE_NEWUSER|SIGCHLD". Bits without a name follow in hexadecimal; so does a value
 // that is none of its list, and every value of an unknown group.
-// The names stand for x86-64's values: arm, aarch64 and ppc64le number a few O_ flags otherwise.
+// The names stand for x86-64's values; Arch.Flags knows the few that other ABIs number
+// otherwise.
 func Flags(group string, v uint64) string {
 	if group == "personality" && uint32(v) == ^uint32(0) {
 		return "0xffffffff" // asks, and sets nothing
@@ -170,4 +171,31 @@ func hex(v uint64) string {
 		return "0"
 	}
 	return "0x" + strconv.FormatUint(v, 16)
+}
+
+// Flags writes v as the function Flags does, for a call made on a, whose flags of open,
+// mmap and mlockall may be other bits than x86-64's (arch/*/include/uapi/asm/fcntl.h and mman.h).
+func (a Arch) Flags(group string, v uint64) string {
+	var theirs []string // names of bits, from the lowest of those that differ on
+	var low uint64
+	switch {
+	case group == "open" && (a == ARM || a == ARM64):
+		theirs, low = []string{"O_DIRECTORY", "O_NOFOLLOW", "O_DIRECT", "O_LARGEFILE"}, 0x4000
+	case group == "open" && a == PPC64LE:
+		theirs, low = []string{"O_DIRECTORY", "O_NOFOLLOW", "O_LARGEFILE", "O_DIRECT"}, 0x4000
+	case group == "mmap" && a == PPC64LE:
+		theirs, low = []string{"MAP_NORESERVE", "MAP_LOCKED"}, 0x40
+	case group == "mlockall" && a == PPC64LE:
+		theirs, low = []string{"MCL_CURRENT", "MCL_FUTURE", "MCL_ONFAULT"}, 0x2000
+	}
+	as := v
+	for i := range theirs {
+		as &^= low << i
+	}
+	for i, name := range theirs {
+		if ours, _ := Const(name); v&(low<<i) != 0 {
+			as |= ours
+		}
+	}
+	return Flags(group, as)
 }
