@@ -142,7 +142,7 @@ type session struct {
 }
 
 // begin makes the container and starts its program. A failure leaves its directory to the caller, and nothing else.
-func (e *Engine) begin(ctx context.Context, r *Record, claim *container.Claim, opt RunOptions) (s *session, err error) {
+func (e *Engine) begin(ctx context.Context, r *Record, claim *container.Claim, opt RunOptions) (*session, error) {
 	p, err := e.prepare(ctx, r, claim.Dir)
 	if err != nil {
 		return nil, err
@@ -155,23 +155,25 @@ func (e *Engine) begin(ctx context.Context, r *Record, claim *container.Claim, o
 	if err := e.furnish(r, claim.Dir, p); err != nil {
 		return nil, err
 	}
-	s = &session{}
-	defer func() {
-		if err != nil {
-			s.abandon()
-		}
-	}()
-	w := r.Workload
-	if !r.Remove {
+	s := &session{}
+	if err := e.start(ctx, s, r.Workload, claim, p.config, opt, r.Remove); err != nil {
+		s.abandon()
+		return nil, err
+	}
+	return s, nil
+}
+
+// start fills s. Its caller abandons that where it fails.
+func (e *Engine) start(ctx context.Context, s *session, w workload.Workload, claim *container.Claim, cfg container.Config, opt RunOptions, remove bool) (err error) {
+	if !remove {
 		if s.log, err = newLog(filepath.Join(claim.Dir, logFile)); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	cfg := p.config
 	cfg.Times = opt.Timed != nil
 	if !w.TTY {
 		if s.pipes, err = newStdio(opt.Streams, w.Stdin, s.log); err != nil {
-			return nil, err
+			return err
 		}
 		cfg.Stdin, cfg.Stdout, cfg.Stderr = s.pipes.child[0], s.pipes.child[1], s.pipes.child[2]
 	}
@@ -179,7 +181,7 @@ func (e *Engine) begin(ctx context.Context, r *Record, claim *container.Claim, o
 		opt.Adjust(&cfg)
 	}
 	if s.container, err = container.Create(ctx, claim, cfg); err != nil {
-		return nil, err
+		return err
 	}
 	for _, n := range s.container.Notes {
 		e.warn(n)
@@ -190,21 +192,21 @@ func (e *Engine) begin(ctx context.Context, r *Record, claim *container.Claim, o
 	if w.TTY {
 		master, err := s.container.Console()
 		if err != nil {
-			return nil, errors.Join(err, s.container.Abort())
+			return errors.Join(err, s.container.Abort())
 		}
 		if s.terminal, err = joinTerminal(opt.Streams, master, w.Stdin, s.log); err != nil {
 			master.Close()
-			return nil, errors.Join(err, s.container.Abort())
+			return errors.Join(err, s.container.Abort())
 		}
 	}
 	if err := s.container.Start(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	if opt.Timed != nil {
 		start, steps := s.container.Times()
 		opt.Timed(s.container.Plan(), start, steps)
 	}
-	return s, nil
+	return nil
 }
 
 // drain waits until what was written has been passed on, and gives the caller its terminal back.

@@ -61,6 +61,8 @@ type Container struct {
 	group *cgroup.Group
 	plan  *plan.Plan
 
+	command string // what is to be run
+
 	passed int // gates that lie behind the child
 	watch  func(*os.File)
 }

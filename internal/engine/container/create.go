@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -91,7 +92,7 @@ func (c *Container) create(ctx context.Context, cfg Config, opt plan.Options) er
 	if err != nil {
 		return err
 	}
-	c.plan, c.watch = p, cfg.Watch
+	c.plan, c.watch, c.command = p, cfg.Watch, cfg.Spec.Process.Args[0]
 	c.Notes = append(c.Notes, p.Notes...)
 
 	fds, done, err := stdio(cfg)
@@ -101,7 +102,7 @@ func (c *Container) create(ctx context.Context, cfg Config, opt plan.Options) er
 	defer done()
 	c.proc, err = launch.Start(p, launch.Options{Fds: fds, Times: cfg.Times, PauseAfter: cfg.PauseAfter})
 	if err != nil {
-		return explainStep(p, err)
+		return explain(p, c.command, err)
 	}
 	c.State.Pid = c.proc.Pid()
 	if c.State.Start, _, err = startTime(c.State.Pid); err != nil {
@@ -126,7 +127,7 @@ func (c *Container) lead(ctx context.Context, to plan.GateID) error {
 	for ; c.passed < len(c.plan.Gates); c.passed++ {
 		g, err := c.proc.Arrived(ctx)
 		if err != nil {
-			return explainStep(c.plan, err)
+			return explain(c.plan, c.command, err)
 		}
 		if g.ID == plan.GateIDs {
 			if err := c.join(); err != nil {
@@ -134,20 +135,20 @@ func (c *Container) lead(ctx context.Context, to plan.GateID) error {
 			}
 		}
 		if err := serve(c.proc, g, c.watch); err != nil {
-			return explainStep(c.plan, err)
+			return explain(c.plan, c.command, err)
 		}
 		if g.ID == to {
 			c.passed++
 			return nil
 		}
 		if err := c.proc.Pass(); err != nil {
-			return explainStep(c.plan, err)
+			return explain(c.plan, c.command, err)
 		}
 	}
 	if to != noGate {
 		return fmt.Errorf("plan: the child has not come to the gate %q", to)
 	}
-	return explainStep(c.plan, c.proc.Executed(ctx))
+	return explain(c.plan, c.command, c.proc.Executed(ctx))
 }
 
 const noGate plan.GateID = 0
@@ -260,13 +261,14 @@ func runHelpers(hs []plan.Helper, pid int) error {
 	return nil
 }
 
-// explainStep adds to a failing step why it failed, where the plan knows, and what would help.
-func explainStep(p *plan.Plan, err error) error {
+// explain adds to a failing step why it failed, where the plan knows, and what would help. command is
+// the program's name as the user gave it.
+func explain(p *plan.Plan, command string, err error) error {
 	var step *launch.StepError
 	if !errors.As(err, &step) {
 		return err
 	}
-	e := &SetupError{Step: step}
+	e := &SetupError{Step: step, Command: command}
 	e.Because, e.Try = plan.Hint(step.Step, step.Errno)
 	return e
 }
@@ -274,11 +276,19 @@ func explainStep(p *plan.Plan, err error) error {
 // SetupError is a container that could not be set up: which step failed, why, and what helps.
 type SetupError struct {
 	Step         *launch.StepError
+	Command      string // what was to be run
 	Because, Try string // "" where nothing certain can be said
 }
 
 func (e *SetupError) Error() string {
 	s := e.Step.Error()
+	if e.execve() {
+		// Docker's words for what users meet most.
+		s = fmt.Sprintf("exec: %q: %v", e.Command, e.Step.Errno)
+		if e.ExitCode() == 127 && !strings.Contains(e.Command, "/") {
+			s = fmt.Sprintf("exec: %q: executable file not found in $PATH", e.Command)
+		}
+	}
 	if e.Because != "" {
 		s += "\n  because: " + e.Because
 	}
@@ -290,10 +300,12 @@ func (e *SetupError) Error() string {
 
 func (e *SetupError) Unwrap() error { return e.Step }
 
+func (e *SetupError) execve() bool { return e.Step.Step.Tag == "execve" && e.Step.Signal == 0 }
+
 // ExitCode is 127 where the program was not found and 126 where it could not be run, as a shell
 // has it; 125 for every other step.
 func (e *SetupError) ExitCode() int {
-	if e.Step.Step.Tag != "execve" {
+	if !e.execve() {
 		return 125
 	}
 	switch unix.Errno(e.Step.Errno) {

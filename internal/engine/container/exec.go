@@ -107,11 +107,11 @@ func (s *State) Exec(ctx context.Context, cfg ExecConfig) (*Process, error) {
 	fds[plan.SlotTarget] = target
 	x := &Process{plan: p, Notes: p.Notes}
 	if x.proc, err = launch.Start(p, launch.Options{Fds: fds, Sealed: cfg.Sealed, Times: cfg.Times}); err != nil {
-		return nil, explainStep(p, err)
+		return nil, explain(p, cfg.Process.Args[0], err)
 	}
 	if err := x.lead(ctx, group, cfg.Watch); err != nil {
 		x.proc.Close()
-		return nil, explainStep(p, err)
+		return nil, explain(p, cfg.Process.Args[0], err)
 	}
 	return x, nil
 }
