@@ -16,8 +16,6 @@ import (
 	"runtime"
 	"strconv"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // maxDocument bounds manifests and configs: the distribution spec has registries take 4 MiB.
@@ -75,6 +73,9 @@ func (s *Store) add(ctx context.Context, src source, name, from string, p Progre
 		}
 	}
 
+	if err := s.settle(doc.RootFS.DiffIDs); err != nil {
+		return nil, err
+	}
 	digest := digestOf(raw)
 	if err := writeWhole(s.blobPath(digest), raw); err != nil {
 		return nil, err
@@ -106,7 +107,7 @@ func (a *adder) temp() string {
 
 // blob brings one blob into the store: exactly its size, and the right digest, or nothing.
 func (a *adder) blob(ctx context.Context, d descriptor, seen func(n int64)) error {
-	if fi, err := os.Stat(a.s.blobPath(d.Digest)); err == nil && fi.Size() == d.Size {
+	if a.has(d) {
 		return nil
 	}
 	r, err := a.src.blob(ctx, d)
@@ -145,6 +146,18 @@ func (a *adder) blob(ctx context.Context, d descriptor, seen func(n int64)) erro
 	return err
 }
 
+// has says whether a blob is here, and whole: one that a crash has spoilt is fetched again.
+func (a *adder) has(d descriptor) bool {
+	f, err := os.Open(a.s.blobPath(d.Digest))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	sum := sha256.New()
+	n, err := io.Copy(sum, f)
+	return err == nil && n == d.Size && digest(sum) == d.Digest
+}
+
 // layer brings one layer into the store, unpacked, unless it is there already.
 func (a *adder) layer(ctx context.Context, d descriptor, diffID string) error {
 	id := short(d.Digest)
@@ -154,7 +167,7 @@ func (a *adder) layer(ctx context.Context, d descriptor, diffID string) error {
 	}
 	defer unlock()
 	final := a.s.layerPath(diffID)
-	if _, err := a.s.layer(diffID); err == nil {
+	if _, _, err := a.s.layer(diffID); err == nil {
 		a.p.Update(id, "Already exists", 0, 0)
 		return nil
 	} else if !errors.Is(err, fs.ErrNotExist) {
@@ -187,17 +200,10 @@ func (a *adder) layer(ctx context.Context, d descriptor, diffID string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(tmp, "diff"), fmt.Appendln(nil, diffID, size), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(tmp, "diff"), fmt.Appendln(nil, diffID, size, bootID()), 0o600); err != nil {
 		return err
 	}
-	// A layer that is there is whole, whatever happens: its files reach the disk before its name.
-	dir, err := os.Open(tmp)
-	if err != nil {
-		return err
-	}
-	err = unix.Syncfs(int(dir.Fd()))
-	dir.Close()
-	if err != nil {
+	if err := os.Rename(final, a.temp()); err != nil && !errors.Is(err, fs.ErrNotExist) { // one that a crash has spoilt
 		return err
 	}
 	if err := os.Rename(tmp, final); err != nil {

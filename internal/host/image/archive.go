@@ -71,7 +71,7 @@ func (a *archive) spool(ctx context.Context, r io.Reader) error {
 		return err
 	}
 	defer d.Close()
-	for tr := tar.NewReader(d); ; {
+	for tr, n := tar.NewReader(d), 0; ; n++ {
 		h, err := tr.Next()
 		if err == io.EOF {
 			return nil
@@ -82,7 +82,7 @@ func (a *archive) spool(ctx context.Context, r io.Reader) error {
 		name := path.Clean("/" + h.Name)
 		switch h.Typeflag {
 		case tar.TypeReg:
-			file := filepath.Join(a.dir, strconv.Itoa(len(a.paths)))
+			file := filepath.Join(a.dir, strconv.Itoa(n))
 			f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 			if err != nil {
 				return err

@@ -59,9 +59,6 @@ func Open(root string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if strings.ContainsAny(root, ":\\,") {
-		return nil, fmt.Errorf("image store %q: overlay takes no ':', ',' or '\\' in a path", root)
-	}
 	return &Store{root: root}, nil
 }
 
@@ -90,17 +87,66 @@ func (s *Store) layerPath(diffID string) string {
 	return s.path("layers", diffID[len("sha256:"):][:32])
 }
 
-// layer reads what is known of a layer: that it is there, whole, and the bytes of its files.
-func (s *Store) layer(diffID string) (size int64, err error) {
+// layer says that a layer is here and whole, and the bytes of its files. It fails with
+// fs.ErrNotExist. While its image comes in, what it wrote may not be on the disk yet: its mark
+// names the boot in which that is as good, until settle renews it.
+func (s *Store) layer(diffID string) (size int64, settled bool, err error) {
 	text, err := os.ReadFile(filepath.Join(s.layerPath(diffID), "diff"))
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
-	var is string
-	if _, err := fmt.Sscan(string(text), &is, &size); err != nil || is != diffID {
-		return 0, fmt.Errorf("image store: %s holds layer %s, not %s", s.layerPath(diffID), is, diffID)
+	var is, boot string
+	n, _ := fmt.Sscan(string(text), &is, &size, &boot)
+	switch {
+	case n < 2, n == 3 && boot != bootID():
+		return 0, false, fs.ErrNotExist
+	case is != diffID:
+		return 0, false, fmt.Errorf("image store: %s holds layer %s, not %s", s.layerPath(diffID), is, diffID)
 	}
-	return size, nil
+	return size, n == 2, nil
+}
+
+// bootID is this boot's.
+func bootID() string {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "unknown"
+	}
+	return strings.TrimSpace(string(id))
+}
+
+// settle brings layers to the disk, and says so in their marks.
+func (s *Store) settle(diffIDs []string) error {
+	synced := false
+	for _, id := range diffIDs {
+		size, settled, err := s.layer(id)
+		if err != nil {
+			return err
+		}
+		if settled {
+			continue
+		}
+		if !synced {
+			if err := s.sync(); err != nil {
+				return err
+			}
+			synced = true
+		}
+		if err := replace(filepath.Join(s.layerPath(id), "diff"), fmt.Appendln(nil, id, size), false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sync brings all that was written to the store's filesystem to the disk.
+func (s *Store) sync() error {
+	dir, err := os.Open(s.root)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return unix.Syncfs(int(dir.Fd()))
 }
 
 func (s *Store) index() (x index, err error) {
@@ -144,13 +190,18 @@ func (s *Store) edit(ctx context.Context, change func(*index) error) error {
 }
 
 // writeWhole replaces a file so that readers, and a crash, see the old or the new one.
-func writeWhole(path string, data []byte) error {
+func writeWhole(path string, data []byte) error { return replace(path, data, true) }
+
+func replace(path string, data []byte, sync bool) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-")
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(data)
-	err = errors.Join(err, f.Chmod(0o600), f.Sync(), f.Close())
+	if sync {
+		err = errors.Join(err, f.Sync())
+	}
+	err = errors.Join(err, f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}
@@ -288,7 +339,7 @@ func (s *Store) image(digest string) (*Image, error) {
 	seen := map[string]bool{}
 	for _, id := range d.RootFS.DiffIDs {
 		i.Layers = append(i.Layers, filepath.Join(s.layerPath(id), "fs"))
-		if n, err := s.layer(id); err == nil && !seen[id] {
+		if n, _, err := s.layer(id); err == nil && !seen[id] {
 			i.Size += n
 		}
 		seen[id] = true

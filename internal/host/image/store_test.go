@@ -400,3 +400,41 @@ func TestTagMoves(t *testing.T) {
 		t.Errorf("%v, %v", old, err)
 	}
 }
+
+// What a crash has spoilt, before it was all on the disk, is made again.
+func TestAfterCrash(t *testing.T) {
+	host := serve(t, nil)
+	push(t, host+"/app", testImage(t))
+	s := newStore(t)
+	i, err := s.Pull(bg, host+"/app", anyPlatform, Quiet{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mark := filepath.Join(filepath.Dir(i.Layers[0]), "diff")
+	good, err := os.ReadFile(mark)
+	if err != nil || strings.Count(string(good), " ") != 1 {
+		t.Fatalf("%q, %v", good, err)
+	}
+	blobs, err := os.ReadDir(s.path("blobs/sha256"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, spoilt := range []string{"", strings.TrimSpace(string(good)) + " another-boot\n"} {
+		os.WriteFile(mark, []byte(spoilt), 0o600)
+		removeAll(filepath.Join(i.Layers[0], "etc"))
+		for _, b := range blobs {
+			if b.Name() != i.Manifest[7:] && b.Name() != i.ID[7:] {
+				os.Truncate(s.path("blobs/sha256", b.Name()), 0)
+			}
+		}
+		if _, err := s.Pull(bg, host+"/app", anyPlatform, Quiet{}); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(mark); err != nil || string(got) != string(good) {
+			t.Errorf("%q, %v", got, err)
+		}
+		if _, err := os.Stat(filepath.Join(i.Layers[0], "etc/shadow")); err != nil {
+			t.Error(err)
+		}
+	}
+}
