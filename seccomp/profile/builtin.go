@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"porthole/near"
 )
 
 // builtin is every profile that a release came with, in the form of text.go. A block is
@@ -109,7 +107,7 @@ func Builtin(ref string) (*Profile, error) {
 func FindRelease(ref string) (Release, error) {
 	name, version, _ := strings.Cut(ref, ":")
 	if engine(name) < 0 {
-		return Release{}, fmt.Errorf("no default profile is known of %q%s", name, cmp.Or(didYouMean(near.Names(name, engines, 1)), "; there are "+strings.Join(engines, ", ")))
+		return Release{}, fmt.Errorf("no default profile is known of %q%s", name, cmp.Or(didYouMean(closest(name, engines, 1)), "; there are "+strings.Join(engines, ", ")))
 	}
 	want := normal(version)
 	var best, below, above Release

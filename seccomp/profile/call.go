@@ -71,7 +71,7 @@ func ParseCall(s string) (Call, error) {
 	case c.Name == "":
 		return c, p.fault(0, "expected the name of a system call")
 	case !abi.Known(c.Name):
-		return c, p.fault(p.start, "no system call is called %q%s", c.Name, didYouMean(abi.Nearest(c.Name, 2)))
+		return c, p.fault(p.start, "no system call is called %q%s", short(c.Name), didYouMean(abi.Nearest(short(c.Name), 2)))
 	}
 	if p.take('(') && !p.take(')') {
 		for i := 0; ; i++ {
@@ -155,10 +155,10 @@ func (p *callReader) arg(call string, i int) (Arg, error) {
 			v, ok = constant(call, i, w)
 		}
 		if !ok && (w[0] == '-' || '0' <= w[0] && w[0] <= '9') {
-			return a, p.fault(p.start, "%q is no number of 64 bits", w)
+			return a, p.fault(p.start, "%q is no number of 64 bits", short(w))
 		}
 		if !ok {
-			return a, p.fault(p.start, "unknown constant %q%s", w, nearConst(call, w))
+			return a, p.fault(p.start, "unknown constant %q%s", short(w), nearConst(call, short(w)))
 		}
 		if params := abi.Params(call); int64(v) < 0 && int64(v) >= -1<<31 && i < len(params) && params[i].Bits() == 32 {
 			v = uint64(uint32(v))

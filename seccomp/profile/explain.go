@@ -62,7 +62,7 @@ func (p *Profile) Explain(call Call, c Conditions) (Explanation, error) {
 	nr, ok := c.Arch.Nr(call.Name)
 	if !ok {
 		if !abi.Known(call.Name) {
-			return Explanation{}, fmt.Errorf("no system call is called %q%s", call.Name, didYouMean(abi.Nearest(call.Name, 1)))
+			return Explanation{}, fmt.Errorf("no system call is called %q%s", short(call.Name), didYouMean(abi.Nearest(short(call.Name), 1)))
 		}
 		return Explanation{}, fmt.Errorf("%v has no system call %q", c.Arch, call.Name)
 	}
@@ -90,7 +90,7 @@ func (p *Profile) Explain(call Call, c Conditions) (Explanation, error) {
 		if possible {
 			m.Tests = nil
 		}
-		if then, ok := c.with(m.Unmet); ok && possible {
+		if then, ok := c.with(m.Unmet); ok && possible && len(x.Missing) < mostTried {
 			m.Then = p.outcomes(call, nr, then)
 		}
 		x.Missing = append(x.Missing, m)
@@ -116,6 +116,9 @@ func (c Conditions) with(unmet []Condition) (Conditions, bool) {
 	}
 	return c, len(unmet) > 0
 }
+
+// mostTried bounds for how many entries Missing.Then is told; no profile comes near.
+const mostTried = 100
 
 // most bounds how many values of arguments that were not given are tried.
 const most = 1 << 16

@@ -183,7 +183,7 @@ func (p *scanner) string(out *string) *fault {
 		case p.pos >= len(p.s):
 			return p.expected("the end of a text that began earlier")
 		case p.s[p.pos] == '"':
-			*out = strings.ToValidUTF8(p.s[start:p.pos], "\uFFFD")
+			*out = valid(p.s[start:p.pos])
 			p.pos++
 			return nil
 		case p.s[p.pos] == '\\':
@@ -205,7 +205,7 @@ func (p *scanner) escaped(start int, out *string) *fault {
 			return p.expected("no control character inside a text")
 		case p.s[p.pos] == '"':
 			p.pos++
-			*out = strings.ToValidUTF8(string(b), "\uFFFD")
+			*out = valid(string(b))
 			return nil
 		case p.s[p.pos] != '\\':
 			b = append(b, p.s[p.pos])
@@ -238,6 +238,14 @@ func (p *scanner) escaped(start int, out *string) *fault {
 		}
 		b = utf8.AppendRune(b, r)
 	}
+}
+
+// valid replaces every byte that is no UTF-8, as encoding/json does.
+func valid(s string) string {
+	if utf8.ValidString(s) {
+		return s
+	}
+	return string([]rune(s))
 }
 
 // hex4 reads u and four hexadecimal digits.

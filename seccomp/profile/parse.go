@@ -12,7 +12,6 @@ import (
 	"porthole/abi"
 	"porthole/caps"
 	"porthole/facts"
-	"porthole/near"
 	"porthole/seccomp"
 )
 
@@ -46,6 +45,9 @@ func Parse(name string, data []byte) (*Profile, []Warning, error) {
 	if d.err != nil {
 		return nil, nil, d.err
 	}
+	if n := d.more - maxWarnings; n > 0 {
+		d.warnings = append(d.warnings, Warning{Msg: fmt.Sprintf("%d more warnings", n)})
+	}
 	p.Name = name
 	return p, d.warnings, nil
 }
@@ -62,6 +64,7 @@ type decoder struct {
 	path      []elem
 	oci       bool // inside a config.json, where no conditions are
 	warnings  []Warning
+	more      int // how many there would be
 	err       error
 }
 
@@ -78,9 +81,9 @@ func (d *decoder) where() string {
 		case e.key == "":
 			fmt.Fprintf(&b, "[%d]", e.index)
 		case b.Len() > 0:
-			b.WriteString("." + e.key)
+			b.WriteString("." + short(e.key))
 		default:
-			b.WriteString(e.key)
+			b.WriteString(short(e.key))
 		}
 	}
 	return b.String()
@@ -93,11 +96,18 @@ func (d *decoder) fail(off int, format string, args ...any) {
 	}
 }
 
+// maxWarnings bounds what is said of one document. Ten times as many and it is no profile.
+const maxWarnings = 100
+
 func (d *decoder) warn(off int, format string, args ...any) {
-	if d.err == nil {
-		line, column := place(d.src, off)
-		d.warnings = append(d.warnings, Warning{d.where(), fmt.Sprintf(format, args...), line, column})
+	if d.more++; d.more > 10*maxWarnings {
+		d.fail(off, "after %d warnings: this is no profile", d.more-1)
 	}
+	if d.err != nil || d.more > maxWarnings {
+		return
+	}
+	line, column := place(d.src, off)
+	d.warnings = append(d.warnings, Warning{d.where(), fmt.Sprintf(format, args...), line, column})
 }
 
 // want says whether v is of a kind; null stands for its zero value, as in Go's reader.
@@ -174,7 +184,7 @@ func (d *decoder) uint(v value, most uint64) uint64 {
 	}
 	n, err := strconv.ParseUint(v.text, 10, 64)
 	if err != nil || n > most {
-		d.fail(v.off, "%s; expected a whole number from 0 to %d", v.text, most)
+		d.fail(v.off, "%s; expected a whole number from 0 to %d", short(v.text), most)
 	}
 	return n
 }
@@ -182,7 +192,7 @@ func (d *decoder) uint(v value, most uint64) uint64 {
 // lost refuses an unknown key that would have narrowed something.
 func (d *decoder) lost(keys []string) func(value) {
 	return func(v value) {
-		d.fail(v.koff, "unknown key%s", didYouMean(near.Names(v.key, keys, 1)))
+		d.fail(v.koff, "unknown key%s", didYouMean(closest(v.key, keys, 1)))
 	}
 }
 
@@ -195,7 +205,7 @@ var (
 	filterKeys  = []string{"caps", "arches", "minKernel"}
 	argKeys     = []string{"index", "value", "valueTwo", "op"}
 	// narrowing are the keys without which a rule would match more, wherever they belong.
-	narrowing = slices.Concat(entryKeys, filterKeys, argKeys)
+	narrowing = slices.Concat([]string{"args", "includes", "excludes"}, filterKeys, argKeys)
 )
 
 // document finds the seccomp object in what was read.
@@ -263,7 +273,7 @@ func (d *decoder) profile(v value) *Profile {
 			}
 		}
 	}, func(v value) {
-		if like := near.Names(v.key, topKeys, 1); len(like) > 0 && like[0] == "syscalls" {
+		if like := closest(v.key, topKeys, 1); len(like) > 0 && like[0] == "syscalls" {
 			d.lost(like)(v)
 		} else {
 			d.warn(v.koff, "unknown key, skipped%s", didYouMean(like))
@@ -325,8 +335,8 @@ func (d *decoder) entry(v value) (e Entry) {
 			e.Excludes = d.filter(v)
 		}
 	}, func(v value) {
-		like := near.Names(v.key, narrowing, 1)
-		if v.kind != text || len(like) > 0 || slices.ContainsFunc(narrowing, func(k string) bool { return strings.EqualFold(k, v.key) }) {
+		like := closest(v.key, narrowing, 1)
+		if v.kind != text || len(like) > 0 {
 			d.lost(entryKeys)(v)
 		}
 		d.warn(v.koff, "unknown key, taken for a comment")
@@ -361,7 +371,7 @@ func (d *decoder) call(v value) string {
 }
 
 func unknownCall(name string) string {
-	return fmt.Sprintf("no system call is called %q, skipped%s", name, didYouMean(abi.Nearest(name, 1)))
+	return fmt.Sprintf("no system call is called %q, skipped%s", short(name), didYouMean(abi.Nearest(short(name), 1)))
 }
 
 func (d *decoder) arg(v value) (a specs.LinuxSeccompArg) {
@@ -375,7 +385,7 @@ func (d *decoder) arg(v value) (a specs.LinuxSeccompArg) {
 			a.ValueTwo = d.uint(v, ^uint64(0))
 		case "op":
 			s := d.text(v)
-			if _, err := seccomp.ParseOp(s); err != nil {
+			if _, err := seccomp.ParseOp(short(s)); err != nil {
 				d.fail(v.off, "%v", err)
 			}
 			a.Op = specs.LinuxSeccompOperator(s)
@@ -396,7 +406,7 @@ func (d *decoder) filter(v value) (f Filter) {
 			d.list(v, func(_ int, v value) {
 				s := d.text(v)
 				if !slices.Contains(dockerArches, s) {
-					d.fail(v.off, "unknown architecture %q%s", s, nearArch(s))
+					d.fail(v.off, "unknown architecture %q%s", short(s), nearArch(short(s)))
 				}
 				f.Arches = append(f.Arches, s)
 			})
@@ -413,12 +423,16 @@ func (d *decoder) filter(v value) (f Filter) {
 // cap reads a capability. A name that Docker would never find granted is an error.
 func (d *decoder) cap(v value) caps.Set {
 	s := d.text(v)
-	c, err := caps.Parse(s)
+	c, err := caps.Parse(short(s))
 	switch {
 	case d.err != nil:
 		return 0
 	case err != nil:
-		d.fail(v.off, "%v", err)
+		var names []string
+		for _, c := range caps.Set(caps.All).List() {
+			names = append(names, c.String())
+		}
+		d.fail(v.off, "unknown capability %q%s", short(s), didYouMean(closest(s, names, 1)))
 		return 0
 	case s != c.String():
 		d.fail(v.off, "%q; Docker compares letter by letter: write %q", s, c.String())
@@ -437,7 +451,7 @@ func (d *decoder) minKernel(v value) facts.Version {
 	x, err1 := strconv.ParseUint(major, 10, 8)
 	y, err2 := strconv.ParseUint(minor, 10, 8)
 	if errors.Join(err1, err2) != nil || x+y == 0 {
-		d.fail(v.off, `%q; expected a kernel version of two numbers, as "4.8"`, s)
+		d.fail(v.off, `%q; expected a kernel version of two numbers, as "4.8"`, short(s))
 	}
 	return facts.Version{Major: int(x), Minor: int(y)}
 }
@@ -447,7 +461,7 @@ func (d *decoder) action(v value) specs.LinuxSeccompAction {
 	if s == "" && d.err == nil {
 		return ""
 	}
-	if _, err := seccomp.ParseAction(s); err != nil {
+	if _, err := seccomp.ParseAction(short(s)); err != nil {
 		d.fail(v.off, "%v", err)
 	}
 	return specs.LinuxSeccompAction(s)
@@ -470,7 +484,7 @@ func (d *decoder) errno(v value, ret **uint) {
 	d.path = append(d.path, elem{key: v.key})
 	n, err := strconv.ParseUint(v.text, 10, 16)
 	if err != nil {
-		e, err := abi.ParseErrno(v.text)
+		e, err := abi.ParseErrno(short(v.text))
 		if err != nil {
 			d.fail(v.off, "%v", err)
 			return
@@ -497,7 +511,7 @@ func (d *decoder) arch(v value) specs.Arch {
 		for i, a := range ociArches {
 			names[i] = string(a)
 		}
-		d.fail(v.off, "unknown architecture %q%s", a, didYouMean(near.Names(string(a), names, 1)))
+		d.fail(v.off, "unknown architecture %q%s", short(string(a)), didYouMean(closest(string(a), names, 1)))
 	}
 	return a
 }
@@ -510,7 +524,7 @@ func (d *decoder) flag(v value) specs.LinuxSeccompFlag {
 			names = append(names, string(f))
 		}
 		slices.Sort(names)
-		d.fail(v.off, "unknown flag %q%s", s, didYouMean(near.Names(s, names, 1)))
+		d.fail(v.off, "unknown flag %q%s", short(s), didYouMean(closest(s, names, 1)))
 	}
 	return specs.LinuxSeccompFlag(s)
 }

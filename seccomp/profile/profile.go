@@ -14,6 +14,7 @@ import (
 
 	"porthole/caps"
 	"porthole/facts"
+	"porthole/near"
 )
 
 // Profile is a document as it was written: what it says, under which conditions, in its own
@@ -91,6 +92,18 @@ func join(path, msg string) string {
 
 // path is the place of entry i in its document.
 func path(i int) string { return fmt.Sprintf("syscalls[%d]", i) }
+
+// short is a name as messages quote it: none that is known comes near its length.
+func short(name string) string {
+	const most = 80
+	if len(name) <= most {
+		return name
+	}
+	return strings.ToValidUTF8(name[:most], "") + "…"
+}
+
+// closest returns at most n names that one may have been meant for.
+func closest(name string, names []string, n int) []string { return near.Names(short(name), names, n) }
 
 // didYouMean ends a message about a name that is not known.
 func didYouMean(names []string) string {

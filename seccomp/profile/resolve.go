@@ -9,7 +9,6 @@ import (
 	"porthole/abi"
 	"porthole/caps"
 	"porthole/facts"
-	"porthole/near"
 	"porthole/seccomp"
 )
 
@@ -53,7 +52,7 @@ func nearArch(s string) string {
 	if a, err := abi.ParseArch(s); err == nil {
 		return didYouMean([]string{DockerArch(a)})
 	}
-	return didYouMean(near.Names(s, dockerArches, 1))
+	return didYouMean(closest(s, dockerArches, 1))
 }
 
 // flags are those that OCI knows, with the kernel's bits (include/uapi/linux/seccomp.h).
@@ -158,6 +157,9 @@ func (p *Profile) Resolve(c Conditions) (seccomp.Policy, []Warning) {
 		act, alternatives := action(e.Action, e.ErrnoRet), conditions(e.Args)
 		for j, name := range e.Names {
 			if !abi.Known(name) {
+				if len(warnings) == maxWarnings {
+					continue
+				}
 				warnings = append(warnings, Warning{Path: fmt.Sprintf("%s.names[%d]", path(i), j), Msg: unknownCall(name)})
 				continue
 			}
@@ -229,17 +231,16 @@ func conditions(args []specs.LinuxSeccompArg) [][]seccomp.Cond {
 // the first and so the later one decides, against the order in which they are written.
 func void(pol seccomp.Policy) []Warning {
 	var out []Warning
-	for i, r := range pol.Rules {
+	later := map[string]int{} // the entry that decides a call, of those after rule i
+	for i := len(pol.Rules) - 1; i >= 0; i-- {
+		r := pol.Rules[i]
 		if r.Action != pol.Default {
-			continue
-		}
-		for _, later := range pol.Rules[i+1:] {
-			if later.Name == r.Name && later.Action != pol.Default {
-				out = append(out, Warning{Path: path(r.From), Msg: fmt.Sprintf(
-					"for %s it says what the default says and so is skipped: %s decides", r.Name, path(later.From))})
-				break
-			}
+			later[r.Name] = r.From
+		} else if e, ok := later[r.Name]; ok && len(out) < maxWarnings {
+			out = append(out, Warning{Path: path(r.From), Msg: fmt.Sprintf(
+				"for %s it says what the default says and so is skipped: %s decides", r.Name, path(e))})
 		}
 	}
+	slices.Reverse(out)
 	return out
 }
