@@ -213,6 +213,9 @@ func (b *builder) begin() error {
 	if b.spaces.fresh&newTime != 0 && (len(b.s.Linux.TimeOffsets) > 0 || !b.f.Kernel.AtLeast(facts.Version{Major: 6, Minor: 3})) {
 		b.p.Clone &^= newTime // clone3 takes it since 6.3 (clone3_args_valid, kernel/fork.c); offsets are set before anyone is in
 	}
+	if b.mappedRoot() {
+		b.p.Clone &^= newIPC // its mqueue filesystem belongs to whoever makes it, who must be root inside (mqueue_get_inode, ipc/mqueue.c)
+	}
 	b.intoCgroup()
 	b.early()
 	b.guard()
@@ -304,6 +307,9 @@ func (b *builder) enter() error {
 		b.becomeRoot()
 	}
 	enter(false)
+	if late := b.spaces.fresh & newIPC &^ b.p.Clone; late != 0 {
+		b.call("unshare", late).because("made by root of the user namespace, whom its files then belong to")
+	}
 	if b.spaces.fresh&newCgroup != 0 {
 		b.call("unshare", newCgroup).because("its own group is the top that it sees")
 	}

@@ -135,6 +135,7 @@ func (b *builder) substitute(m specs.Mount, o *mountOptions) specs.Mount {
 	if m.Type == "sysfs" && !o.bind && b.inUserNS() && !b.spaces.has(newNet) {
 		b.p.Notes = append(b.p.Notes, m.Destination+" is the host's: a user namespace may not mount one for the host's network")
 		o.bind, o.recursive, o.data, o.unknown = true, true, nil, nil
+		o.deepSet |= o.set // what is mounted beneath the host's comes along
 		m.Source = "/sys"
 	}
 	return m
