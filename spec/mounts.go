@@ -114,8 +114,7 @@ func (m *maker) systemMounts() []specs.Mount {
 	default:
 		ms = append(ms, mount("/dev/shm", "tmpfs", "shm", "nosuid", "noexec", "nodev", "mode=1777", "size="+strconv.FormatInt(size, 10)))
 	}
-	m.rootlessMounts(ms)
-	return ms
+	return m.rootlessMounts(ms)
 }
 
 // userMounts are those that differ from container to container, the shallowest first.

@@ -350,7 +350,14 @@ func (m *maker) paths() error {
 // sysctls are the release's and then the user's, which must belong to a namespace that is made.
 func (m *maker) sysctls() error {
 	ctl := map[string]string{}
-	if m.d.openPorts && m.makes(specs.NetworkNamespace) {
+	open := m.d.openPorts && m.makes(specs.NetworkNamespace)
+	if open && m.nested() && !m.makes(specs.PIDNamespace) {
+		open = false // /proc is the host's, in which nothing is to be written
+		if m.user.UID != 0 {
+			m.warn("--pid host", "ports below 1024 stay closed to user %d: /proc/sys is this machine's", m.user.UID)
+		}
+	}
+	if open {
 		ctl["net.ipv4.ip_unprivileged_port_start"] = "0"
 		if !m.nested() {
 			ctl["net.ipv4.ping_group_range"] = "0 2147483647" // EINVAL where a group is not mapped (ipv4_ping_group_range)

@@ -284,12 +284,16 @@ func TestRootless(t *testing.T) {
 		"/proc":          "bind /proc rbind,nosuid,noexec,nodev,rprivate",
 		"/sys":           "bind /sys rbind,nosuid,noexec,nodev,ro,rprivate",
 		"/sys/fs/cgroup": "bind /sys/fs/cgroup rbind,ro,nosuid,noexec,nodev,rprivate",
-		"/dev/mqueue":    "bind /dev/mqueue rbind,nosuid,noexec,nodev,rprivate",
+		"/dev/mqueue":    "",
 		"/dev/shm":       "bind /dev/shm rbind,rprivate",
 	} {
 		if got := mountAt(s, target); got != want {
 			t.Errorf("%s: %q, want %q", target, got, want)
 		}
+	}
+	s, warns = mustMake(t, workload.Workload{User: "ana", NS: workload.Namespaces{PID: "host"}}, shell, plain, userMachine())
+	if s.Linux.Sysctl != nil || !strings.Contains(warned(warns), "ports below 1024 stay closed to user 1000") {
+		t.Errorf("--pid host: sysctl %v, warned %q", s.Linux.Sysctl, warned(warns))
 	}
 	// Root in a namespace that somebody else made needs none of his own, and owns no more.
 	f = rootMachine()
