@@ -20,12 +20,13 @@ import (
 func (p Program) Disassemble() string {
 	var b strings.Builder
 	states := p.trace()
-	digits := len(fmt.Sprint(len(p) - 1))
+	digits, last := len(fmt.Sprint(len(p)-1)), ""
 	for i, in := range p {
 		s := states[i]
 		if in.Code == opLoad && (in.K == offNr || in.K >= offArgs) {
-			if who := s.who(in.K == offNr); who != "" {
+			if who := s.who(in.K == offNr); who != last && who != "" {
 				fmt.Fprintf(&b, "; %s\n", who)
+				last = who
 			}
 		}
 		text := in.text(s)
