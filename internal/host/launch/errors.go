@@ -23,6 +23,15 @@ type StepError struct {
 	Errno  abi.Errno
 	Signal unix.Signal // where not 0, this ended the child during the step, and Errno says nothing
 	Parent bool        // the parent's list (before the clone, or at a gate), not the child's
+
+	text string // the step as plan prints it
+}
+
+// at fills in the step, which is the one at e.Index of list; names are the slots'.
+func (e *StepError) at(list []plan.Step, index int, names []string) *StepError {
+	e.Step = list[index]
+	e.text = (&plan.Plan{Child: list, Names: names}).Describe(index)
+	return e
 }
 
 // Error says what was to be done, what the kernel said, and on a line of its own which call it was.
@@ -52,8 +61,8 @@ func (e *StepError) Error() string {
 	} else {
 		b.WriteString("between the steps")
 	}
-	if e.Step.Call != "" {
-		b.WriteString(": " + call(e.Step))
+	if e.text != "" {
+		b.WriteString(": " + e.text)
 	}
 	return b.String()
 }
@@ -64,41 +73,4 @@ func (e *StepError) Unwrap() []error {
 		return nil
 	}
 	return []error{e.Errno, unix.Errno(e.Errno)}
-}
-
-// call writes a step as strace would.
-func call(s plan.Step) string {
-	args := make([]string, len(s.Args))
-	for i, a := range s.Args {
-		switch {
-		case a.Text != "":
-			args[i] = a.Text
-		case a.Kind == plan.ArgMem && a.Mem == nil:
-			args[i] = "NULL"
-		case a.Kind == plan.ArgMem:
-			args[i] = text(a.Mem)
-		case a.Kind == plan.ArgSlot:
-			args[i] = fmt.Sprintf("$%d", a.Slot)
-		case a.Kind == plan.ArgSlotAt:
-			args[i] = fmt.Sprintf("&$%d", a.Slot)
-		case a.Num < 1024:
-			args[i] = fmt.Sprint(a.Num)
-		case int64(a.Num) < 0 && int64(a.Num) > -4096:
-			args[i] = fmt.Sprint(int64(a.Num))
-		default:
-			args[i] = fmt.Sprintf("%#x", a.Num)
-		}
-	}
-	return s.Call + "(" + strings.Join(args, ", ") + ")"
-}
-
-// text shows memory that is a printable C string, quoted, and the size of any other.
-func text(m *plan.Mem) string {
-	if n := len(m.Bytes); n > 0 && len(m.Ptrs) == 0 && m.Bytes[n-1] == 0 {
-		s := string(m.Bytes[:n-1])
-		if !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) {
-			return fmt.Sprintf("%q", s)
-		}
-	}
-	return fmt.Sprintf("{%d bytes}", len(m.Bytes))
 }

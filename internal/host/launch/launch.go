@@ -71,12 +71,12 @@ func Start(p *plan.Plan, opt Options) (*Process, error) {
 	// These steps alter the thread that clones (its pid namespace, for one), so it must never be used
 	// for anything else: its goroutine ends locked, and the runtime ends the thread. Not before Close,
 	// because the child asks to die with it.
-	started := make(chan error)
-	pr.done = make(chan struct{})
+	started, done := make(chan error), make(chan struct{})
+	pr.done = done
 	go func() {
 		runtime.LockOSThread()
 		started <- pr.start(opt)
-		<-pr.done
+		<-done
 	}()
 	if err := <-started; err != nil {
 		pr.Close()
@@ -193,7 +193,9 @@ func (p *Process) start(opt Options) (err error) {
 	}
 	// A filter on ourselves may refuse clone3, which Linux 5.10 has: then with ENOSYS, whatever its arguments.
 	_, _, e := unix.RawSyscall(unix.SYS_CLONE3, 0, 0, 0)
-	p.own.first(r, pl, e != unix.ENOSYS)
+	if err := p.own.first(r, pl, e != unix.ENOSYS); err != nil {
+		return err
+	}
 	prog, err := r.lay(pl.Child, p.own.put)
 	if err != nil {
 		return err
@@ -228,7 +230,9 @@ func (p *Process) clone(prog uintptr, clone3 bool) error {
 	now := monotonic()
 	order.PutUint64(r.page[pageStart:], uint64(now))
 	entry, errs, page := sys.Addr(r.code), sys.Addr(r.data)+uintptr(r.errs), sys.Addr(r.page)
-	unshared(r.all)
+	if !p.own.whole {
+		unshare(r.all)
+	}
 	old, err := sys.BlockSignals()
 	if err != nil {
 		return fmt.Errorf("signal mask: %w", err)
@@ -245,9 +249,8 @@ func (p *Process) clone(prog uintptr, clone3 bool) error {
 	sys.RestoreSignals(old)
 	if e := unix.Errno(-pid); e < 4096 {
 		r.setSlot(plan.SlotPidfd, -1)
-		return &StepError{Index: -1, Parent: true, Errno: abi.Errno(e), Step: plan.Step{
-			Call: call, Args: []plan.Arg{num(flags)}, Why: "create the child",
-		}}
+		call := plan.Step{Call: call, Args: []plan.Arg{num(flags)}, Why: "create the child"}
+		return (&StepError{Index: -1, Parent: true, Errno: abi.Errno(e)}).at([]plan.Step{call}, 0, nil)
 	}
 	p.pid = int(pid)
 	if call == "clone3" {
@@ -261,16 +264,6 @@ func (p *Process) clone(prog uintptr, clone3 bool) error {
 	r.setSlot(plan.SlotPID, int64(pid))
 	order.PutUint32(r.page[pagePID:], uint32(pid))
 	return nil
-}
-
-// unshared has the child born without any memory but raft (MADV_DONTFORK): nothing to copy, and
-// none of our pages to be written anew after the clone. What we map ourselves meanwhile is shed.
-// (Go's own os/exec shares memory with its child and does not care.)
-func unshared(raft []byte) {
-	for _, part := range around(raft) {
-		// ENOMEM says that there are holes; the rest is done.
-		unix.RawSyscall(unix.SYS_MADVISE, uintptr(part[0]), uintptr(part[1]), unix.MADV_DONTFORK)
-	}
 }
 
 func monotonic() int64 {

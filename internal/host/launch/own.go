@@ -2,7 +2,6 @@ package launch
 
 import (
 	"maps"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -23,6 +22,7 @@ type ownSteps struct {
 	title *plan.Mem // what ps shows
 	byte1 *plan.Mem
 	zero  *plan.Mem // SIG_DFL, the empty mask
+	whole bool      // the child has all of our memory: see watched
 }
 
 type ownStep struct {
@@ -118,7 +118,8 @@ func (o *ownSteps) budget(b *budget, slots int) {
 // first puts the child's first steps in front of the plan's: signals as a new program expects
 // them, only the files it was given, no other memory than its raft, and an /proc/PID/exe that
 // is not ours.
-func (o *ownSteps) first(r *raft, p *plan.Plan, clone3 bool) {
+func (o *ownSteps) first(r *raft, p *plan.Plan, clone3 bool) error {
+	o.whole = watched(r.data[r.used:][:32])
 	late := o.put[0]
 	o.put[0] = nil
 	o.add(0, step("prctl", num(unix.PR_SET_PDEATHSIG), num(uint64(unix.SIGKILL))))
@@ -158,7 +159,7 @@ func (o *ownSteps) first(r *raft, p *plan.Plan, clone3 bool) {
 	o.add(0, step("close_range", num(uint64(next)), num(1<<32-1), num(0)))
 
 	o.put[0] = append(o.put[0], late...)
-	o.shed(r, p)
+	return o.shed(r, p)
 }
 
 func allSignals() []unix.Signal {
@@ -171,29 +172,14 @@ func allSignals() []unix.Signal {
 	return list
 }
 
-// around are the two stretches of address space on either side of b.
-func around(b []byte) [2][2]uint64 {
-	low, high := uint64(sys.Addr(b)), uint64(sys.Addr(b))+uint64(len(b))
-	top := uint64(1)<<47 - uint64(unix.Getpagesize()) // TASK_SIZE on amd64
-	if runtime.GOARCH == "arm64" {
-		// CONFIG_ARM64_VA_BITS is 36 to 52, of which nobody gets more than 48 who does not ask.
-		for _, bits := range []int{36, 39, 42, 47, 48} {
-			if top = 1 << bits; high < top {
-				break
-			}
-		}
-	}
-	return [2][2]uint64{{0, low}, {high, top - high}}
-}
-
 // shed takes another /proc/PID/exe. (An image could have a program that is a link to /proc/self/exe,
 // or a script for it: execve would run porthole itself inside the container, and whoever opened the
 // result could write to porthole's file: CVE-2019-5736.)
 //
 // It wants a capability in the child's user namespace, so it waits for the last one that the plan enters.
-func (o *ownSteps) shed(r *raft, p *plan.Plan) {
+func (o *ownSteps) shed(r *raft, p *plan.Plan) error {
 	if o.exe < 0 {
-		return
+		return nil
 	}
 	when := 0
 	for i, s := range p.Child {
@@ -201,9 +187,16 @@ func (o *ownSteps) shed(r *raft, p *plan.Plan) {
 			when = i + 1
 		}
 	}
-	// The kernel refuses as long as the old one is mapped, which it is not (see unshared), unless a
-	// thread of ours has mapped something since.
-	for _, part := range around(r.all) {
+	// The kernel refuses as long as the old one is mapped, which it is not but for what a thread of ours
+	// has mapped since unshare, or where the child has the whole of our memory.
+	gone := around(r.all)
+	if o.whole {
+		var err error
+		if gone, err = ourImage(); err != nil {
+			return err
+		}
+	}
+	for _, part := range gone {
 		o.add(when, tolerant(step("munmap", num(part[0]), num(part[1]))))
 	}
 	at := func(b []byte) uint64 { return uint64(sys.Addr(b)) }
@@ -227,6 +220,7 @@ func (o *ownSteps) shed(r *raft, p *plan.Plan) {
 	s.Why = "hide porthole's image from the container"
 	o.add(when, s)
 	o.add(when, step("close", num(uint64(o.exe))))
+	return nil
 }
 
 // arrival is the step with which the child tells the parent that it has come to g.

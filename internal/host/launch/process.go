@@ -190,10 +190,10 @@ func (p *Process) stepError(n uint32) *StepError {
 	case n&own != 0:
 		e.Index, e.Of = -1, 0
 		if i := int(n &^ own); p.own != nil && i < len(p.own.list) {
-			e.Step = p.own.list[i]
+			e.at(p.own.list, i, nil)
 		}
 	case p.plan != nil && e.Index < len(p.plan.Child):
-		e.Step = p.plan.Child[e.Index]
+		e.at(p.plan.Child, e.Index, p.plan.Names)
 	}
 	return e
 }

@@ -44,7 +44,7 @@ func (p *Process) run(steps []plan.Step) error {
 		if e != 0 {
 			var ok bool
 			if skip, ok = tolerated(errs[entSize*int(order.Uint16(rec[58:])):], abi.Errno(e)); !ok {
-				return &StepError{Index: i, Of: len(steps), Step: steps[i], Errno: abi.Errno(e), Parent: true}
+				return (&StepError{Index: i, Of: len(steps), Errno: abi.Errno(e), Parent: true}).at(steps, i, p.plan.Names)
 			}
 		}
 		i += 1 + int(skip)
