@@ -3,8 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"os"
-	"os/signal"
 
 	"golang.org/x/sys/unix"
 
@@ -51,9 +49,8 @@ func (e *Engine) Exec(ctx context.Context, x workload.Exec, opt ExecOptions) (co
 		}
 		cfg.Stdin, cfg.Stdout, cfg.Stderr = pipes.child[0], pipes.child[1], pipes.child[2]
 	}
-	signals := make(chan os.Signal, 32)
-	signal.Notify(signals)
-	defer signal.Stop(signals)
+	signals := catch()
+	defer signals.stop()
 	p, err := s.Exec(ctx, cfg)
 	if err != nil {
 		if pipes != nil {
@@ -68,31 +65,15 @@ func (e *Engine) Exec(ctx context.Context, x workload.Exec, opt ExecOptions) (co
 	if pipes != nil {
 		pipes.started()
 	} else {
-		master, err := p.Console()
-		if err == nil {
-			term, err = joinTerminal(opt.Streams, master, x.Stdin, nil)
-		}
-		if err != nil {
+		if term, err = joinTerminal(opt.Streams, p.Console(), x.Stdin, nil); err != nil {
+			p.Console().Close()
 			p.Signal(unix.SIGKILL)
 			p.Wait()
 			return 0, err
 		}
 	}
-	ended := make(chan struct{})
-	go func() {
-		for {
-			select {
-			case sig := <-signals:
-				if n, ok := sig.(unix.Signal); ok && forwarded(n) {
-					p.Signal(n)
-				}
-			case <-ended:
-				return
-			}
-		}
-	}()
+	signals.pass(p.Signal)
 	exit, err := p.Wait()
-	close(ended)
 	if pipes != nil {
 		pipes.drain(drainTime)
 	}

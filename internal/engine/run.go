@@ -5,11 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"porthole/internal/engine/container"
 	"porthole/plan"
@@ -84,10 +81,8 @@ func (e *Engine) discard(r *Record, claim *container.Claim) error {
 
 // run makes the container of a record, runs it to its end, and cleans up.
 func (e *Engine) run(ctx context.Context, r *Record, claim *container.Claim, opt RunOptions) (code int, err error) {
-	signals := make(chan os.Signal, 32)
-	signal.Notify(signals)
-	defer signal.Stop(signals)
-
+	signals := catch()
+	defer signals.stop()
 	s, err := e.begin(ctx, r, claim, opt)
 	if err != nil {
 		return 0, errors.Join(err, e.discard(r, claim))
@@ -95,21 +90,8 @@ func (e *Engine) run(ctx context.Context, r *Record, claim *container.Claim, opt
 	if opt.Started != nil {
 		opt.Started(r.ID)
 	}
-	ended := make(chan struct{})
-	go func() {
-		for {
-			select {
-			case sig := <-signals:
-				if n, ok := sig.(unix.Signal); ok && forwarded(n) {
-					s.container.Signal(n)
-				}
-			case <-ended:
-				return
-			}
-		}
-	}()
+	signals.pass(s.container.Signal)
 	exit, err := s.container.Wait()
-	close(ended)
 	s.drain()
 	if err != nil {
 		return 0, errors.Join(err, s.container.Vanish(), e.discard(r, claim))
@@ -121,16 +103,6 @@ func (e *Engine) run(ctx context.Context, r *Record, claim *container.Claim, opt
 	err = errors.Join(err, s.container.Finish(exit))
 	claim.Release()
 	return exit.Code, err
-}
-
-// forwarded says whether a signal to us is meant for the program: not what tells us of our own
-// children, our own terminal's size or pipes, nor what Go's runtime sends itself.
-func forwarded(s unix.Signal) bool {
-	switch s {
-	case unix.SIGCHLD, unix.SIGPIPE, unix.SIGURG, unix.SIGWINCH:
-		return false
-	}
-	return true
 }
 
 // session is a container that runs, and what stands between it and the caller.

@@ -37,8 +37,9 @@ type ExecConfig struct {
 type Process struct {
 	Notes []string
 
-	proc *launch.Process
-	plan *plan.Plan
+	proc    *launch.Process
+	plan    *plan.Plan
+	console *os.File
 }
 
 // namespaces are those that a process can enter, with the name of their file in /proc/PID/ns.
@@ -109,7 +110,10 @@ func (s *State) Exec(ctx context.Context, cfg ExecConfig) (*Process, error) {
 	if x.proc, err = launch.Start(p, launch.Options{Fds: fds, Sealed: cfg.Sealed, Times: cfg.Times}); err != nil {
 		return nil, explain(p, cfg.Process.Args[0], err)
 	}
-	if err := x.lead(ctx, group, cfg.Watch); err != nil {
+	if err := x.lead(ctx, group, cfg.Watch, cfg.Process.Terminal); err != nil {
+		if x.console != nil {
+			x.console.Close()
+		}
 		x.proc.Close()
 		return nil, explain(p, cfg.Process.Args[0], err)
 	}
@@ -117,7 +121,7 @@ func (s *State) Exec(ctx context.Context, cfg ExecConfig) (*Process, error) {
 }
 
 // lead takes the process through the gates of its plan, up to its program.
-func (x *Process) lead(ctx context.Context, group *cgroup.Group, watch func(*os.File)) error {
+func (x *Process) lead(ctx context.Context, group *cgroup.Group, watch func(*os.File), terminal bool) error {
 	for range x.plan.Gates {
 		g, err := x.proc.Arrived(ctx)
 		if err != nil {
@@ -136,6 +140,11 @@ func (x *Process) lead(ctx context.Context, group *cgroup.Group, watch func(*os.
 				return err
 			}
 		}
+		if g.ID == plan.GateStart && terminal {
+			if x.console, err = fetchConsole(x.proc); err != nil {
+				return err
+			}
+		}
 		if err := serve(x.proc, g, watch); err != nil {
 			return err
 		}
@@ -149,8 +158,8 @@ func (x *Process) lead(ctx context.Context, group *cgroup.Group, watch func(*os.
 // Pid is the process, as we see it.
 func (x *Process) Pid() int { return x.proc.Pid() }
 
-// Console returns the master of the process's terminal, for the caller to close.
-func (x *Process) Console() (*os.File, error) { return fetchConsole(x.proc) }
+// Console is the master of the process's terminal, for the caller to close; nil where it has none.
+func (x *Process) Console() *os.File { return x.console }
 
 // Signal sends the process a signal.
 func (x *Process) Signal(sig unix.Signal) error { return x.proc.Signal(sig) }
