@@ -51,10 +51,10 @@ var dockerFirst = defaults{
 }
 
 var dockerChanges = []change{
-	{[]string{"1.12.0"}, mask("/sys/firmware"), "moby#26618"},
+	{[]string{"1.13.0"}, mask("/sys/firmware"), "not in oci/defaults_linux.go of 1.12; AppArmor denies it since 1.13.0, moby#26618"},
 	{[]string{"17.12.0"}, mask("/proc/scsi"), "moby#35399, CVE-2017-16539"},
-	{[]string{"18.05.0"}, mask("/proc/keys"), "moby#36368"},
-	{[]string{"18.06.0"}, mask("/proc/acpi"), "moby#37404, CVE-2018-10892"},
+	{[]string{"18.03.0"}, mask("/proc/keys"), "moby#36368"},
+	{[]string{"18.06.0"}, mask("/proc/acpi"), "moby#37404 of July 2018, CVE-2018-10892"},
 	{[]string{"18.09.1", "19.03.0"}, func(d *defaults) {
 		mask("/proc/asound")(d)
 		d.readonly = d.readonly[1:]
@@ -82,7 +82,8 @@ func mask(paths ...string) func(*defaults) {
 	return func(d *defaults) { d.masked = append(d.masked, paths...) }
 }
 
-// podmanNewest is Podman 5's (containers/common, pkg/config and pkg/specgen).
+// podmanNewest is Podman 5's (containers/common, pkg/config/default.go; thermal_throttle: its #2375;
+// capabilities of other users: pkg/specgen/generate/security_linux.go).
 var podmanNewest = defaults{
 	caps: []string{"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_NET_BIND_SERVICE",
 		"CAP_SETFCAP", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT"},
@@ -94,7 +95,7 @@ var podmanNewest = defaults{
 	openPorts: true, privateCgroup: true, privilegedSec: true,
 }
 
-// containerdNewest is containerd 2's, for Kubernetes too (pkg/oci/spec.go, internal/cri).
+// containerdNewest is containerd 2's, for Kubernetes too (pkg/oci/spec.go; thermal_throttle: #14090).
 var containerdNewest = defaults{
 	caps: dockerCaps,
 	masked: []string{"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi",

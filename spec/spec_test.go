@@ -396,7 +396,9 @@ func TestReleases(t *testing.T) {
 		as, path         string
 		masked, readonly bool
 	}{
-		{"docker:1.11.0", "/sys/firmware", false, false},
+		{"docker:1.12.6", "/sys/firmware", false, false},
+		{"docker:1.12.6", "/proc/timer_list", true, false},
+		{"docker:18.03", "/proc/keys", true, false},
 		{"docker:18.09.0", "/proc/asound", false, true},
 		{"docker:18.09.1", "/proc/asound", true, false},
 		{"docker:18.09", "/proc/asound", true, false},
