@@ -152,8 +152,8 @@ func (g *Group) make(c Config, want []setting) error {
 			return err
 		case forbidden(err):
 			denied = err
-			if needed {
-				s := want[slices.IndexFunc(want, func(s setting) bool { return slices.Contains(h.Controllers, s.controller) })]
+			if needed >= 0 {
+				s := want[needed]
 				return &LimitError{s.flag, s.field, "needs the " + s.controller + " controller, and no group of it is ours to make", err}
 			}
 			if !c.Rootless && len(g.places) > 0 { // half a container is worse than none
@@ -172,16 +172,16 @@ func (g *Group) make(c Config, want []setting) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, denied)
 }
 
-// wants says whether the group is to be made in a hierarchy, and whether a limit needs it there.
-func (g *Group) wants(h facts.Hierarchy, c Config, want []setting) (needed, wanted bool) {
-	needed = slices.ContainsFunc(want, func(s setting) bool { return slices.Contains(h.Controllers, s.controller) })
+// wants says whether the group is to be made in a hierarchy, and which of the limits needs it there (-1: none).
+func (g *Group) wants(h facts.Hierarchy, c Config, want []setting) (needed int, wanted bool) {
+	needed = needs(want, func(c string) bool { return serves(h, c) })
 	switch {
-	case needed || c.Everywhere:
+	case needed >= 0 || c.Everywhere:
 		return needed, true
 	case h.V2:
-		return false, g.facts.Mode != facts.CgroupHybrid // Docker leaves it out there, too
+		return -1, g.facts.Mode != facts.CgroupHybrid // Docker leaves it out there, too
 	}
-	return false, slices.ContainsFunc(h.Controllers, func(c string) bool {
+	return -1, slices.ContainsFunc(h.Controllers, func(c string) bool {
 		return c == "name=systemd" || !strings.HasPrefix(c, "name=") && !slices.Contains(idle, c)
 	})
 }
@@ -281,7 +281,7 @@ func (g *Group) undo() error {
 // enable gives the group its controllers (v2): each group above it must pass them down.
 // Those that only count are passed where they may be, those that a limit needs must be.
 func (g *Group) enable(p place, want []setting, everywhere bool) error {
-	limit := func(c string) int { return slices.IndexFunc(want, func(s setting) bool { return s.controller == c }) }
+	limit := func(c string) int { return needs(want, func(s string) bool { return s == c }) }
 	for i, c := range strings.TrimPrefix(p.dir, p.Mount) {
 		if c != '/' {
 			continue

@@ -37,6 +37,17 @@ func (a access) String() string {
 	return s
 }
 
+func parseAccess(s string) (a access, err error) {
+	for _, c := range s {
+		i := strings.IndexRune("mrw", c)
+		if i < 0 {
+			return 0, fmt.Errorf("access %q: want letters of rwm", s)
+		}
+		a |= 1 << i
+	}
+	return a, nil
+}
+
 const anyNumber = -1 // "*"
 
 // device is one or many devices of a kind.
@@ -123,13 +134,9 @@ func (l *deviceList) rule(r specs.LinuxDeviceCgroup) error {
 	}
 	a := anyAccess
 	if r.Access != "" {
-		a = 0
-		for _, c := range r.Access {
-			i := strings.IndexRune("mrw", c)
-			if i < 0 {
-				return fmt.Errorf("access %q: want letters of rwm", r.Access)
-			}
-			a |= 1 << i
+		var err error
+		if a, err = parseAccess(r.Access); err != nil {
+			return err
 		}
 	}
 	switch r.Type {
@@ -287,7 +294,7 @@ func parseDevices(text string) (*deviceList, error) {
 		}
 		major, minor, _ := strings.Cut(fields[1], ":")
 		d := device{kind: fields[0][0]}
-		var errs [2]error
+		var errs [3]error
 		for i, n := range []struct {
 			s  string
 			to *int64
@@ -296,12 +303,12 @@ func parseDevices(text string) (*deviceList, error) {
 				*n.to, errs[i] = strconv.ParseInt(n.s, 10, 64)
 			}
 		}
+		var a access
+		a, errs[2] = parseAccess(fields[2])
 		if err := errors.Join(errs[:]...); err != nil {
 			return nil, err
 		}
-		for _, c := range fields[2] {
-			l.exceptions[d] |= 1 << strings.IndexRune("mrw", c)
-		}
+		l.exceptions[d] |= a
 	}
 	return l, nil
 }

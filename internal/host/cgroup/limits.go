@@ -22,6 +22,7 @@ type setting struct {
 	flag, field string // what the user asked for, in Docker's words and in OCI's
 	instead     string // the file's name in other kernels
 	optional    bool   // nothing is lost where there is no such file
+	harmless    bool   // nor where there is no such controller: it lifts a limit
 }
 
 // limits says which files a group's limits become on this machine. A limit whose controller
@@ -89,9 +90,10 @@ type builder struct {
 	v2  bool
 }
 
-// on turns to a limit, and says whether its controller is here, under its name in v1 or v2 ("": it has no such limit).
+// on turns to a limit, and says whether its controller is here, under its name in v1 or v2 ("": it has no
+// such limit). A harmless one, which lifts a limit, is no error where it is not.
 func (b *builder) on(v1, v2, flag, field string, harmless bool) bool {
-	b.now = setting{flag: flag, field: "linux.resources." + field}
+	b.now = setting{flag: flag, field: "linux.resources." + field, harmless: harmless}
 	for _, h := range b.facts.Hierarchies {
 		name := v1
 		if h.V2 {
@@ -452,7 +454,7 @@ func (g *Group) mayShrink(m *specs.LinuxMemory) error {
 // joinLate makes the group, with all its processes, in hierarchies that had nothing to do for it until now.
 func (g *Group) joinLate(want []setting) error {
 	for _, s := range want {
-		if _, ok := g.at(s.controller); ok {
+		if _, ok := g.at(s.controller); ok || s.harmless {
 			continue
 		}
 		i := slices.IndexFunc(g.facts.Hierarchies, func(h facts.Hierarchy) bool { return serves(h, s.controller) })
@@ -495,6 +497,11 @@ func (g *Group) joinLate(want []setting) error {
 	return nil
 }
 
+// needs is the index of the first of want that limits something by way of a controller that so picks; -1 if none does.
+func needs(want []setting, so func(controller string) bool) int {
+	return slices.IndexFunc(want, func(s setting) bool { return !s.harmless && so(s.controller) })
+}
+
 func serves(h facts.Hierarchy, controller string) bool {
 	return slices.Contains(h.Controllers, controller) || h.V2 && controller == core
 }
@@ -531,6 +538,9 @@ func (g *Group) apply(list []setting) error {
 
 func (g *Group) write(s setting) error {
 	p, ok := g.at(s.controller)
+	if !ok && s.harmless {
+		return nil
+	}
 	if !ok {
 		return &LimitError{Flag: s.flag, Field: s.field, Why: "the group is not in the " + s.controller + " hierarchy"}
 	}
