@@ -44,7 +44,7 @@ type builder struct {
 }
 
 func newBuilder(f facts.Facts) *builder {
-	b := &builder{f: f, p: &Plan{}, strings: map[string]*Mem{}, taken: map[string]int{}, fsAt: map[string]filesystem{}, clone: map[int]Slot{}, filtered: -1}
+	b := &builder{f: f, p: &Plan{Arch: f.Arch}, strings: map[string]*Mem{}, taken: map[string]int{}, fsAt: map[string]filesystem{}, clone: map[int]Slot{}, filtered: -1}
 	b.p.Names = []string{"", "pid", "pidfd", "arrive", "pass", "stdin", "stdout", "stderr", "console", "listener", "init", "target"}
 	b.list = &b.p.Child
 	b.directory, b.nofollow = openBits(f.Arch)

@@ -315,7 +315,7 @@ func (b *builder) enter() error {
 	}
 	b.unshareTime()
 
-	b.call("setsid").because("a session of its own: no terminal of ours signals it").or(abi.EPERM) // already a leader
+	b.call("setsid").because("a session of its own: no terminal of ours signals it")
 	b.call("umask", 0).because("modes are meant as written")
 	if !b.o.NoKeyring {
 		b.keyring()
@@ -381,7 +381,7 @@ func (b *builder) loopback() {
 	copy(req.Bytes, "lo")
 	req.Bytes[16] = iffUp
 	b.call("socket", afInet, sockDgram|sockCloexec, 0).because("a new network namespace has only lo, and it is down")
-	b.call("ioctl", b.to("socket"), siocsifflags, req).because("lo is up")
+	b.call("ioctl", b.to("socket"), Arg{Num: siocsifflags, Text: "SIOCSIFFLAGS"}, Arg{Kind: ArgMem, Mem: req, Text: `{"lo", IFF_UP}`}).because("lo is up")
 }
 
 // gate has the child wait for the parent.

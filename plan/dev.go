@@ -176,11 +176,11 @@ func (b *builder) console() error {
 
 // openSlave opens the other end of SlotConsole, and gives it its size.
 func (b *builder) openSlave() {
-	b.call("ioctl", SlotConsole, uint64(tiocsptlck), halfWords(0)).because("unlock its other end")
+	b.call("ioctl", SlotConsole, uint64(tiocsptlck), Arg{Kind: ArgMem, Mem: halfWords(0), Text: "{0}"}).because("unlock its other end")
 	b.call("ioctl", SlotConsole, uint64(tiocgptpeer), oRdwr|oNoctty|oCloexec).because("the other end, from the same devpts")
 	b.tty = b.to("tty")
 	if z := b.s.Process.ConsoleSize; z != nil && (z.Height != 0 || z.Width != 0) {
-		b.call("ioctl", SlotConsole, tiocswinsz, &Mem{Bytes: []byte{byte(z.Height), byte(z.Height >> 8), byte(z.Width), byte(z.Width >> 8), 0, 0, 0, 0}}).
-			because(fmt.Sprintf("%d lines of %d", z.Height, z.Width))
+		size := &Mem{Bytes: []byte{byte(z.Height), byte(z.Height >> 8), byte(z.Width), byte(z.Width >> 8), 0, 0, 0, 0}} // struct winsize
+		b.call("ioctl", SlotConsole, tiocswinsz, Arg{Kind: ArgMem, Mem: size, Text: fmt.Sprintf("{%d, %d}", z.Height, z.Width)}).because("as large as the one it stands for")
 	}
 }

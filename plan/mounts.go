@@ -411,6 +411,10 @@ func (b *builder) placeFor(p string, tree Slot, mode int) place {
 		b.make(fs.mount, name, tree, mode)
 		return place{fs.mount, name, p}
 	}
+	if b.kernelMade(p) {
+		b.find(p, 0).because("the place for " + p)
+		return place{b.to("at-" + name), "", p}
+	}
 	var done, again label
 	b.find(p, 0).because("the place for " + p).or(abi.ENOENT).thenTo(&done)
 	dest := b.to("at-" + name)
@@ -426,6 +430,16 @@ func (b *builder) placeFor(p string, tree Slot, mode int) place {
 	}
 	b.land(&done)
 	return place{dest, "", p}
+}
+
+// kernelMade says that p lies in a procfs or sysfs of ours, where nothing can be made.
+func (b *builder) kernelMade(p string) bool {
+	for p = path.Dir(p); p != "/"; p = path.Dir(p) {
+		if fs, ok := b.fsAt[p]; ok {
+			return fs.kind == "proc" || fs.kind == "sysfs"
+		}
+	}
+	return false
 }
 
 // make makes the directory, or the file where tree is one, unless it is there.

@@ -10,6 +10,8 @@ import "porthole/abi"
 
 // Plan is a container's whole set-up, or that of a process joining one.
 type Plan struct {
+	Arch abi.Arch // whose calls and numbers the steps are
+
 	// Clone are the CLONE_* flags of the child (clone3; exit signal SIGCHLD is implied).
 	Clone uint64
 	// IntoCgroup, where not zero, is the slot of the cgroup directory to be born in (CLONE_INTO_CGROUP).

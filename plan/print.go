@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"porthole/abi"
 	"porthole/caps"
 )
 
@@ -33,7 +34,7 @@ func (p *Plan) String() string {
 	if p.IntoCgroup != NoSlot {
 		into = ", born in " + p.name(p.IntoCgroup)
 	}
-	fmt.Fprintf(&out, "child of clone3(%s)%s\n", flagNames(cloneFlags, p.Clone), into)
+	fmt.Fprintf(&out, "child of clone3(%s)%s\n", abi.Flags("clone3", p.Clone), into)
 	gates := p.Gates
 	for i, s := range p.Child {
 		line(strconv.Itoa(i+1), p.step(s, i, ""), s.Why)
@@ -131,121 +132,84 @@ func (p *Plan) arg(s Step, k int, a Arg) string {
 		return p.name(a.Slot)
 	case ArgSlotAt:
 		return "&" + p.name(a.Slot)
+	case ArgMem:
+		return showMem(p.Arch, a.Mem, memory[s.Call][k])
 	}
-	shape := ""
-	if list := shapes[s.Call]; k < len(list) {
-		shape = list[k]
+	if name := enums[s.Call][k]; name != nil {
+		return name(s, a.Num)
 	}
-	if s.Call == "prctl" && k > 0 {
-		shape = prctlShapes[s.Args[0].Num]
-		if k > 1 && s.Args[0].Num != prCapAmbient {
-			shape = ""
-		}
-		if s.Args[0].Num == prCapAmbient {
-			shape = [...]string{"", "ambient", "cap", "", ""}[k]
-		}
+	var param abi.Param
+	if list := abi.Params(s.Call); k < len(list) {
+		param = list[k]
 	}
-	if a.Kind == ArgMem {
-		return showMem(a.Mem, shape)
-	}
-	return showNum(a.Num, shape)
+	return showNum(p.Arch, param, a.Num)
 }
 
-// shapes say what the arguments of a call are, where a number or a string doesn't say it.
-var shapes = map[string][]string{
-	"openat":        {"fd", "", "open", "mode"},
-	"openat2":       {"fd", "", "how", ""},
-	"mkdirat":       {"fd", "", "mode"},
-	"mknodat":       {"fd", "", "mode", "dev"},
-	"fchmodat":      {"fd", "", "mode"},
-	"fchownat":      {"fd", "", "id", "id", "at"},
-	"fchown":        {"fd", "id", "id"},
-	"symlinkat":     {"", "fd", ""},
-	"unlinkat":      {"fd", "", "at"},
-	"faccessat":     {"fd", "", "access"},
-	"mount":         {"ptr", "ptr", "ptr", "mount", "ptr"},
-	"umount2":       {"", "umount"},
-	"open_tree":     {"fd", "", "tree"},
-	"move_mount":    {"fd", "", "fd", "", "move"},
-	"mount_setattr": {"fd", "", "at", "attr", ""},
-	"fsopen":        {"", "fsopen"},
-	"fsconfig":      {"fd", "fsconfig", "ptr", "ptr", ""},
-	"fsmount":       {"fd", "fsmount", "mattr"},
-	"setns":         {"fd", "clone"},
-	"unshare":       {"clone"},
-	"clone":         {"clone", "ptr", "ptr", "ptr", ""},
-	"umask":         {"mode"},
-	"prctl":         {"prctl"},
-	"prlimit64":     {"", "rlimit", "limits", "ptr"},
-	"seccomp":       {"seccomp", "filter", "fprog"},
-	"keyctl":        {"keyctl", "ptr", "hex"},
-	"ioctl":         {"fd", "ioctl"},
-	"socket":        {"af", "sock", ""},
-	"close_range":   {"", "top", "range"},
-	"write":         {"fd", "data", ""},
-	"read":          {"fd", "buffer", ""},
-	"dup3":          {"fd", "", "open"},
-	"capset":        {"caphdr", "capdata"},
-	"setgroups":     {"", "ids"},
-	"execve":        {"", "argv", "env"},
-	"execveat":      {"fd", "", "argv", "env", "at"},
-	"personality":   {"hex"},
-	"sched_setattr": {"", "hexdata", ""},
-	"setresuid":     {"id", "id", "id"},
-	"setresgid":     {"id", "id", "id"},
-	"exit_group":    {""},
-}
-
-var prctlShapes = map[uint64]string{prCapbsetDrop: "cap", prSetPdeathsig: "signal"}
-
-func showNum(v uint64, shape string) string {
-	switch shape {
-	case "fd":
+// showNum prints a number as what the call takes it for.
+func showNum(arch abi.Arch, param abi.Param, v uint64) string {
+	switch param.Kind {
+	case abi.KindDirFD:
 		if int32(v) == atFDCWD {
 			return "AT_FDCWD"
 		}
-		return strconv.FormatInt(int64(int32(v)), 10)
-	case "id":
-		if int32(v) == -1 {
-			return "-1"
+	case abi.KindMode:
+		if v&^0o7777 != 0 {
+			return abi.Flags("filetype", v)
 		}
-	case "mode":
 		return fmt.Sprintf("%#o", v)
-	case "dev":
+	case abi.KindDevice:
 		return fmt.Sprintf("%d:%d", v>>8&0xfff, v&0xff|v>>12&0xfff00)
-	case "ptr", "argv", "env", "ids":
-		if v == 0 {
-			return "NULL"
-		}
-	case "access":
-		return "F_OK"
-	case "top":
-		if v == 0xffffffff {
-			return "~0"
-		}
-	case "signal":
-		if v == sigKill {
-			return "SIGKILL"
-		}
-	case "cap":
-		return caps.Cap(v).String()
-	case "hex":
-		return fmt.Sprintf("%#x", v)
-	case "rlimit":
-		if v < uint64(len(rlimits)) {
-			return "RLIMIT_" + rlimits[v]
-		}
+	case abi.KindUID, abi.KindGID:
+		return strconv.FormatInt(int64(int32(v)), 10)
+	case abi.KindFlags:
+		return flags(arch, param.Group, v)
 	}
-	if names := words64[shape]; names != nil {
-		return flagNames(names, v)
-	}
-	if name := enums[shape][v]; name != "" {
-		return name
+	if strings.Contains(param.Type, "*") && v == 0 {
+		return "NULL"
 	}
 	return strconv.FormatUint(v, 10)
 }
 
-func showMem(m *Mem, shape string) string {
+// enums print arguments that mean what an earlier one says.
+var enums = map[string]map[int]func(s Step, v uint64) string{
+	"prctl": {
+		1: func(s Step, v uint64) string {
+			switch s.Args[0].Num {
+			case prCapbsetDrop:
+				return caps.Cap(v).String()
+			case prSetPdeathsig:
+				return abi.Flags("signal", v)
+			case prCapAmbient:
+				return abi.Flags("cap_ambient", v)
+			}
+			return strconv.FormatUint(v, 10)
+		},
+		2: func(s Step, v uint64) string {
+			if s.Args[0].Num == prCapAmbient && s.Args[1].Num == ambientRaise {
+				return caps.Cap(v).String()
+			}
+			return strconv.FormatUint(v, 10)
+		},
+	},
+	"keyctl":      {1: func(_ Step, v uint64) string { return "NULL" }, 2: func(_ Step, v uint64) string { return fmt.Sprintf("%#x", v) }},
+	"close_range": {1: func(_ Step, v uint64) string { return fmt.Sprintf("%#x", v) }},
+	"ioctl": {2: func(s Step, v uint64) string {
+		if s.Args[1].Num == tiocgptpeer {
+			return abi.Flags("open", v)
+		}
+		return strconv.FormatUint(v, 10)
+	}},
+	"dup3": {2: func(_ Step, v uint64) string { return abi.Flags("open", v) }},
+}
+
+// memory says what lies at the address that is an argument, where it is no string.
+var memory = map[string]map[int]string{
+	"openat2": {2: "how"}, "mount_setattr": {3: "attr"}, "prlimit64": {2: "limits"}, "seccomp": {2: "fprog"},
+	"capset": {0: "caphdr", 1: "capdata"}, "setgroups": {1: "ids"}, "read": {1: "buffer"}, "write": {1: "data"},
+	"execve": {1: "argv", 2: "env"}, "execveat": {2: "argv", 3: "env"}, "sched_setattr": {1: "hex"},
+}
+
+func showMem(arch abi.Arch, m *Mem, shape string) string {
 	word := func(i int) uint64 {
 		if len(m.Bytes) < 8*i+8 {
 			return 0
@@ -260,17 +224,17 @@ func showMem(m *Mem, shape string) string {
 	}
 	switch shape {
 	case "how":
-		return "{" + flagNames(openFlags, word(0)) + ", " + flagNames(resolveFlags, word(2)) + "}"
+		return "{" + flags(arch, "open", word(0)) + ", " + flags(arch, "resolve", word(2)) + "}"
 	case "attr":
 		var parts []string
 		if v := word(0); v != 0 {
-			parts = append(parts, "set "+flagNames(attrFlags, v))
+			parts = append(parts, "set "+mountAttrs(arch, v))
 		}
 		if v := word(1); v != 0 {
-			parts = append(parts, "clear "+flagNames(attrFlags, v))
+			parts = append(parts, "clear "+mountAttrs(arch, v))
 		}
 		if v := word(2); v != 0 {
-			parts = append(parts, flagNames(mountFlags, v))
+			parts = append(parts, abi.Flags("mount", v))
 		}
 		return "{" + strings.Join(parts, ", ") + "}"
 	case "limits":
@@ -296,14 +260,12 @@ func showMem(m *Mem, shape string) string {
 		return "{" + strings.Join(ids, " ") + "}"
 	case "buffer":
 		return "buffer"
-	case "hexdata":
-		return fmt.Sprintf("{%x}", m.Bytes)
 	case "env":
 		return fmt.Sprintf("env[%d]", len(m.Ptrs))
 	case "argv":
 		var args []string
 		for _, p := range m.Ptrs {
-			args = append(args, showMem(p.To, ""))
+			args = append(args, showMem(arch, p.To, ""))
 		}
 		return "[" + strings.Join(args, " ") + "]"
 	case "data":
@@ -314,9 +276,6 @@ func showMem(m *Mem, shape string) string {
 	}
 	if s, ok := strings.CutSuffix(string(m.Bytes), "\x00"); ok && utf8.ValidString(s) && !strings.Contains(s, "\x00") {
 		return quote(s)
-	}
-	if s, _, ok := strings.Cut(string(m.Bytes), "\x00"); ok && len(s) > 1 && utf8.ValidString(s) { // struct ifreq
-		return "{" + quote(s) + "}"
 	}
 	return fmt.Sprintf("{%x}", m.Bytes)
 }
@@ -334,62 +293,23 @@ func quote(s string) string {
 	return strconv.Quote(s)
 }
 
-type named struct {
-	bit  uint64
-	name string
-}
+// prefixes are left out where the call's own name says the same.
+var prefixes = strings.NewReplacer("MOUNT_ATTR_", "", "MOVE_MOUNT_", "", "FSCONFIG_", "", "OPEN_TREE_", "", "RESOLVE_", "", "FSMOUNT_", "",
+	"FSOPEN_", "", "CLOSE_RANGE_", "", "SECCOMP_FILTER_FLAG_", "")
 
-// flagNames prints bits by name, what has none as a number.
-func flagNames(names []named, v uint64) string {
-	var out []string
-	for _, n := range names {
-		if v&n.bit == n.bit {
-			out = append(out, n.name)
-			v &^= n.bit
-		}
+// flags names bits.
+func flags(arch abi.Arch, group string, v uint64) string {
+	text := prefixes.Replace(arch.Flags(group, v))
+	if group == "open" && v&oPath != 0 {
+		return strings.TrimPrefix(text, "O_RDONLY|") // such a file can be neither read nor written
 	}
-	if v != 0 || len(out) == 0 {
-		if v < 10 {
-			out = append(out, strconv.FormatUint(v, 10))
-		} else {
-			out = append(out, fmt.Sprintf("%#x", v))
-		}
+	return text
+}
+
+// mountAttrs names those of a mount. The three for access times are values of one field.
+func mountAttrs(arch abi.Arch, v uint64) string {
+	if v&attrAtime == attrAtime {
+		return strings.TrimPrefix(flags(arch, "mount_attr", v&^attrAtime)+"|_ATIME", "0|")
 	}
-	return strings.Join(out, "|")
-}
-
-var (
-	cloneFlags = []named{{cloneParent, "CLONE_PARENT"}, {newNS, "CLONE_NEWNS"}, {newCgroup, "CLONE_NEWCGROUP"}, {newUTS, "CLONE_NEWUTS"}, {newIPC, "CLONE_NEWIPC"},
-		{newUser, "CLONE_NEWUSER"}, {newPID, "CLONE_NEWPID"}, {newNet, "CLONE_NEWNET"}, {newTime, "CLONE_NEWTIME"}, {sigChld, "SIGCHLD"}}
-	// O_DIRECTORY and O_NOFOLLOW have two numbers each, which stand for nothing else that a plan says.
-	openFlags = []named{{oWronly, "O_WRONLY"}, {oRdwr, "O_RDWR"}, {oPath, "O_PATH"}, {oCreat, "O_CREAT"}, {oExcl, "O_EXCL"}, {oNoctty, "O_NOCTTY"},
-		{0x10000, "O_DIRECTORY"}, {0x4000, "O_DIRECTORY"}, {0x20000, "O_NOFOLLOW"}, {0x8000, "O_NOFOLLOW"}, {oCloexec, "O_CLOEXEC"}}
-	resolveFlags = []named{{resolveInRoot, "RESOLVE_IN_ROOT"}, {resolveBeneath, "RESOLVE_BENEATH"}, {resolveNoMagiclinks, "RESOLVE_NO_MAGICLINKS"},
-		{resolveNoSymlinks, "RESOLVE_NO_SYMLINKS"}, {resolveNoXdev, "RESOLVE_NO_XDEV"}}
-	mountFlags = []named{{msRdonly, "MS_RDONLY"}, {msNosuid, "MS_NOSUID"}, {msNodev, "MS_NODEV"}, {msNoexec, "MS_NOEXEC"}, {msRemount, "MS_REMOUNT"},
-		{msBind, "MS_BIND"}, {msMove, "MS_MOVE"}, {msRec, "MS_REC"}, {msUnbindable, "MS_UNBINDABLE"}, {msPrivate, "MS_PRIVATE"}, {msSlave, "MS_SLAVE"},
-		{msShared, "MS_SHARED"}, {msNoatime, "MS_NOATIME"}, {msNodiratime, "MS_NODIRATIME"}, {msStrictatime, "MS_STRICTATIME"}}
-	attrFlags = []named{{attrRdonly, "RDONLY"}, {attrNosuid, "NOSUID"}, {attrNodev, "NODEV"}, {attrNoexec, "NOEXEC"}, {attrAtime, "ATIME"},
-		{attrNoatime, "NOATIME"}, {attrStrictatime, "STRICTATIME"}, {attrNodiratime, "NODIRATIME"}, {attrNosymfollow, "NOSYMFOLLOW"}}
-	atFlags = []named{{atSymlinkNoFollow, "AT_SYMLINK_NOFOLLOW"}, {atEmptyPath, "AT_EMPTY_PATH"}, {atRecursive, "AT_RECURSIVE"}}
-)
-
-var words64 = map[string][]named{
-	"clone": cloneFlags, "open": openFlags, "mount": mountFlags, "mattr": attrFlags, "at": atFlags,
-	"tree":   append([]named{{openTreeClone, "OPEN_TREE_CLONE"}, {openTreeCloexec, "OPEN_TREE_CLOEXEC"}}, atFlags...),
-	"move":   {{moveFromFD, "MOVE_MOUNT_F_EMPTY_PATH"}, {moveToFD, "MOVE_MOUNT_T_EMPTY_PATH"}},
-	"umount": {{mntDetach, "MNT_DETACH"}}, "fsopen": {{fsopenCloexec, "FSOPEN_CLOEXEC"}}, "fsmount": {{fsmountCloexec, "FSMOUNT_CLOEXEC"}},
-	"sock": {{sockDgram, "SOCK_DGRAM"}, {sockCloexec, "SOCK_CLOEXEC"}}, "range": {{closeRangeCloexec, "CLOSE_RANGE_CLOEXEC"}},
-	"filter": {{1, "TSYNC"}, {2, "LOG"}, {4, "SPEC_ALLOW"}, {flagNewListener, "NEW_LISTENER"}, {0x10, "TSYNC_ESRCH"}, {0x20, "WAIT_KILLABLE_RECV"}},
-}
-
-var enums = map[string]map[uint64]string{
-	"prctl": {prSetPdeathsig: "PR_SET_PDEATHSIG", prSetDumpable: "PR_SET_DUMPABLE", prSetKeepcaps: "PR_SET_KEEPCAPS", prCapbsetDrop: "PR_CAPBSET_DROP",
-		prSetNoNewPrivs: "PR_SET_NO_NEW_PRIVS", prCapAmbient: "PR_CAP_AMBIENT"},
-	"ambient":  {ambientRaise: "PR_CAP_AMBIENT_RAISE", ambientClear: "PR_CAP_AMBIENT_CLEAR_ALL"},
-	"fsconfig": {fsconfigFlag: "SET_FLAG", fsconfigString: "SET_STRING", fsconfigCreate: "CMD_CREATE"},
-	"seccomp":  {seccompSetFilter: "SECCOMP_SET_MODE_FILTER"},
-	"keyctl":   {keyctlJoinSession: "KEYCTL_JOIN_SESSION_KEYRING", keyctlSetPerm: "KEYCTL_SETPERM"},
-	"ioctl":    {tiocsctty: "TIOCSCTTY", tiocswinsz: "TIOCSWINSZ", tiocsptlck: "TIOCSPTLCK", tiocgptpeer: "TIOCGPTPEER", siocsifflags: "SIOCSIFFLAGS"},
-	"af":       {afInet: "AF_INET"},
+	return flags(arch, "mount_attr", v)
 }
