@@ -107,9 +107,13 @@ func Builtin(ref string) (*Profile, error) {
 func FindRelease(ref string) (Release, error) {
 	name, version, _ := strings.Cut(ref, ":")
 	if engine(name) < 0 {
-		return Release{}, fmt.Errorf("no default profile is known of %q%s", name, cmp.Or(didYouMean(closest(name, engines, 1)), "; there are "+strings.Join(engines, ", ")))
+		return Release{}, fmt.Errorf("no default profile is known of %q%s", short(name), cmp.Or(didYouMean(closest(name, engines, 1)), "; there are "+strings.Join(engines, ", ")))
 	}
 	want := normal(version)
+	if want != "" && (want[0] < '0' || '9' < want[0]) {
+		r, _ := FindRelease(name)
+		return Release{}, fmt.Errorf("no default profile of %s %s is known; a version is numbers: %s", name, short(version), r.Version)
+	}
 	var best, below, above Release
 	for b := range blocks {
 		if b.engine != name {
@@ -134,7 +138,7 @@ func FindRelease(ref string) (Release, error) {
 				like = append(like, r.Version)
 			}
 		}
-		return best, fmt.Errorf("no default profile of %s %s is known; the nearest is of %s", name, version, strings.Join(like, " and of "))
+		return best, fmt.Errorf("no default profile of %s %s is known; the nearest is of %s", name, short(version), strings.Join(like, " and of "))
 	}
 	return best, nil
 }

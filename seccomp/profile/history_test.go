@@ -23,6 +23,9 @@ import (
 //go:embed testdata/history.txt
 var history string
 
+//go:embed testdata/others.txt
+var others string
+
 //go:embed testdata/docker29.txt
 var docker29 string
 
@@ -78,6 +81,7 @@ func TestHistory(t *testing.T) {
 	if len(blocks) != 35 {
 		t.Fatalf("%d blocks, want 35", len(blocks))
 	}
+	blocks = append(blocks, strings.Split(strings.TrimSpace(others), "\n\n")[1:]...)
 	for _, b := range blocks {
 		lines := strings.Split(b, "\n")
 		releases := strings.Fields(lines[0])
