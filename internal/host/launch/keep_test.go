@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 	"unsafe"
@@ -22,6 +23,8 @@ import (
 func init() {
 	roles["stand"] = stand
 	roles["without-clone3"] = withoutClone3
+	roles["rootless"] = rootless
+	roles["run"] = run
 }
 
 // gated is a plan that waits at the ids gate and at the start gate, and then is program.
@@ -49,7 +52,7 @@ func stand(args []string) {
 			fmt.Println(err)
 			return
 		}
-		if fmt.Sprint(g.ID) == at {
+		if g.ID.String() == at {
 			break
 		}
 		pr.Pass()
@@ -64,10 +67,10 @@ func alive(pid int) bool {
 	return len(f) > 0 && f[0] != "Z" && f[0] != "X"
 }
 
-// abandon starts a parent, waits until its child stands at the gate, and kills the parent.
-func abandon(t *testing.T, keep string, at plan.GateID) (pid int) {
+// abandon starts a parent in that role, reads its child's pid, and kills the parent.
+func abandon(t *testing.T, role ...string) (pid int) {
 	t.Helper()
-	cmd := exec.Command("/proc/self/exe", "stand", keep, fmt.Sprint(at))
+	cmd := exec.Command("/proc/self/exe", role...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -106,7 +109,7 @@ func TestParentDies(t *testing.T) {
 			// Adopted by us, so that it does not stay a zombie elsewhere.
 			unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 			defer unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
-			pid := abandon(t, keep, c.at)
+			pid := abandon(t, "stand", keep, c.at.String())
 			if !c.lives {
 				if _, err := unix.Wait4(pid, nil, 0, nil); err != nil {
 					t.Fatal(err)
@@ -253,5 +256,92 @@ func TestWithoutClone3(t *testing.T) {
 	out, err := exec.Command("/proc/self/exe", "without-clone3").CombinedOutput()
 	if string(out) != "5 <nil>\nno cgroup\n" {
 		t.Errorf("%s%v", out, err)
+	}
+}
+
+// rootless starts a child in a user namespace of its own and prints what its image is.
+func rootless([]string) {
+	p := gated(execve("/bin/true"))
+	p.Clone = unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNS
+	pr, err := Start(p, Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer pr.Close()
+	if _, err := pr.Arrived(context.Background()); err != nil {
+		fmt.Println(err)
+		return
+	}
+	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pr.Pid()))
+	fmt.Println(os.Getuid(), exe, err)
+	err = os.WriteFile(fmt.Sprintf("/proc/%d/uid_map", pr.Pid()), fmt.Appendf(nil, "0 %d 1", os.Getuid()), 0)
+	fmt.Println(err)
+}
+
+// An ordinary user's child hides our image as root's does, and its ids can be mapped afterwards.
+func TestRootless(t *testing.T) {
+	cmd := exec.Command("/proc/self/exe", "rootless")
+	uid := os.Getuid()
+	if uid == 0 {
+		uid = 1000
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 1000, Gid: 1000}}
+	}
+	out, err := cmd.CombinedOutput()
+	if strings.Contains(string(out), abi.EPERM.Error()) && strings.Contains(string(out), "create the child") {
+		t.Skip("no user namespaces for ordinary users here")
+	}
+	if want := fmt.Sprintf("%d /memfd:porthole (deleted) <nil>\n<nil>\n", uid); string(out) != want {
+		t.Errorf("%s%v", out, err)
+	}
+}
+
+// run is a parent that prints its child's pid once that is its program, and waits for death.
+func run(args []string) {
+	p := gated(execve("/bin/sleep", "60"))
+	if args[0] == "die" {
+		last := len(p.Child) - 1
+		p.Child = append(p.Child[:last:last], dieWithParent(unix.SIGKILL), p.Child[last])
+	}
+	pr, err := Start(p, Options{Sealed: os.Getuid() != 0})
+	for range p.Gates {
+		if err == nil {
+			_, err = pr.Arrived(context.Background())
+		}
+		if err == nil {
+			err = pr.Pass()
+		}
+	}
+	if err == nil {
+		err = pr.Executed(context.Background())
+	}
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(pr.Pid())
+	select {}
+}
+
+// Whether the program dies with its parent is the plan's to say.
+func TestProgramsParentDies(t *testing.T) {
+	unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+	defer unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+	for _, how := range []string{"die", "live"} {
+		pid := abandon(t, "run", how)
+		if how == "live" {
+			time.Sleep(20 * time.Millisecond)
+			if !alive(pid) {
+				t.Error("the program is dead")
+			}
+			unix.Kill(pid, unix.SIGTERM)
+		}
+		var status unix.WaitStatus
+		if _, err := unix.Wait4(pid, &status, 0, nil); err != nil {
+			t.Fatal(err)
+		}
+		if want := map[string]unix.Signal{"die": unix.SIGKILL, "live": unix.SIGTERM}[how]; status.Signal() != want {
+			t.Errorf("%s: ended by %v", how, status.Signal())
+		}
 	}
 }

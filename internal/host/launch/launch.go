@@ -36,9 +36,8 @@ type Options struct {
 
 	// Keep, where not "", is a directory in which the child's page and its gates' FIFO lie, as
 	// "page" and "pass". From the start gate on the child then outlives this process, and another
-	// one goes on with Reattach. Without it the child dies with this process, whatever it has become
-	// by then. (Linux forgets that wish when a program with file capabilities or the set-user-ID bit
-	// is executed: prctl(2), PR_SET_PDEATHSIG.)
+	// one goes on with Reattach. Without it the child dies with this process as long as it has not
+	// passed the start gate, and after that if the plan says so.
 	Keep string
 
 	// Sealed says that this process runs from an image that nobody can write to (see Seal), so that
@@ -88,97 +87,25 @@ func Start(p *plan.Plan, opt Options) (*Process, error) {
 // start does what Start says, on a locked thread.
 func (p *Process) start(opt Options) (err error) {
 	pl := p.plan
-	// The pipe and the eventfd. The child's ends are the parent's too until the clone is done.
-	var theirs []int
-	defer func() {
-		for _, fd := range theirs {
-			unix.Close(fd)
-		}
-	}()
-	var pass int
-	if opt.Keep == "" {
-		var fds [2]int
-		if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
-			return fmt.Errorf("pipe: %w", err)
-		}
-		pass, p.pass = fds[0], fds[1]
-	} else {
-		if pass, p.pass, err = makePass(opt.Keep); err != nil {
-			return err
-		}
+	pass, err := p.connect(opt.Keep)
+	if err != nil {
+		return err
 	}
-	theirs = append(theirs, pass)
-	if p.arrive, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
-		return fmt.Errorf("eventfd: %w", err)
-	}
+	defer unix.Close(pass) // the child's end
 	exe := -1
 	if !opt.Sealed {
 		if exe, err = emptyExe(); err != nil {
 			return err
 		}
-		theirs = append(theirs, exe)
+		defer unix.Close(exe)
 	}
-
 	p.own = newOwn(pl, opt, exe)
-	nslots := max(pl.Slots, int(plan.FirstFree))
-	size := pageCells + 8*nslots + 8*len(pl.Gates)
-	times := 0
-	if opt.Times {
-		times = size
-		size += 16 * len(pl.Child)
-	}
-	b := budget{mems: map[*plan.Mem]int{}}
-	b.add(pl.Before)
-	b.add(pl.After)
-	b.add(pl.Child)
-	for _, g := range pl.Gates {
-		b.add(g.Steps)
-	}
-	p.own.budget(&b, nslots)
-	if opt.Times {
-		b.records += len(pl.Child)
-		b.errs += 2 * len(pl.Child)
-	}
-	b.records += 3 // the end, and room for struct clone_args
-
-	page := -1
-	if opt.Keep != "" {
-		if page, err = makePage(opt.Keep, size); err != nil {
-			return err
-		}
-		defer unix.Close(page)
-	}
-	r, err := newRaft(b, size, page)
-	if err != nil {
+	if err := p.furnish(opt); err != nil {
 		return err
 	}
-	p.raft = r
-	order.PutUint32(r.page[pageOf:], uint32(len(pl.Child)))
-	order.PutUint32(r.page[pageSlots:], uint32(nslots))
-	order.PutUint32(r.page[pageGates:], uint32(len(pl.Gates)))
-	order.PutUint32(r.page[pageTimes:], uint32(times))
-	for i, g := range pl.Gates {
-		order.PutUint32(r.page[pageCells+8*nslots+8*i:], uint32(g.ID))
-		order.PutUint32(r.page[pageCells+8*nslots+8*i+4:], uint32(g.At))
-	}
-	for s := range plan.Slot(nslots) {
-		r.setSlot(s, -1)
-	}
-	for i := range 3 {
-		r.setSlot(plan.SlotStdin+plan.Slot(i), int64(i))
-	}
-	for s, fd := range opt.Fds {
-		if int(s) >= nslots {
-			return fmt.Errorf("plan: slot %d of %d", s, nslots)
-		}
-		r.setSlot(s, int64(fd))
-	}
+	r := p.raft
 	r.setSlot(plan.SlotPass, int64(pass))
 	r.setSlot(plan.SlotArrive, int64(p.arrive))
-	r.setSlot(plan.SlotPID, 0)
-	if pl.Heir != plan.NoSlot && int(pl.Heir) < nslots {
-		r.setSlot(pl.Heir, 0) // the kernel writes four of its eight bytes
-	}
 
 	defer func() {
 		if e := p.run(pl.After); err == nil {
@@ -188,12 +115,10 @@ func (p *Process) start(opt Options) (err error) {
 	if err := p.run(pl.Before); err != nil {
 		return err
 	}
-	if opt.Times {
-		p.own.stamp(pl, uint64(sys.Addr(r.page))+uint64(times))
-	}
 	// A filter on ourselves may refuse clone3, which Linux 5.10 has: then with ENOSYS, whatever its arguments.
 	_, _, e := unix.RawSyscall(unix.SYS_CLONE3, 0, 0, 0)
-	if err := p.own.first(r, pl, e != unix.ENOSYS); err != nil {
+	clone3 := e != unix.ENOSYS
+	if err := p.own.first(r, pl, clone3); err != nil {
 		return err
 	}
 	prog, err := r.lay(pl.Child, p.own.put)
@@ -205,7 +130,94 @@ func (p *Process) start(opt Options) (err error) {
 	if err := r.record(end, uint32(len(pl.Child)), func(int) (int, error) { return 0, nil }); err != nil {
 		return err
 	}
-	return p.clone(prog, e != unix.ENOSYS)
+	return p.clone(prog, clone3)
+}
+
+// connect makes the pipe and the eventfd between parent and child, and returns the child's end of the pipe.
+func (p *Process) connect(keep string) (pass int, err error) {
+	if keep != "" {
+		pass, p.pass, err = makePass(keep)
+	} else {
+		var fds [2]int
+		err = unix.Pipe2(fds[:], unix.O_CLOEXEC)
+		pass, p.pass = fds[0], fds[1]
+	}
+	if err != nil {
+		p.pass = -1
+		return -1, fmt.Errorf("pipe to the child: %w", err)
+	}
+	if p.arrive, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		unix.Close(pass)
+		return -1, fmt.Errorf("eventfd: %w", err)
+	}
+	return pass, nil
+}
+
+// furnish maps a raft that has room for all steps, and fills in the page.
+func (p *Process) furnish(opt Options) (err error) {
+	pl := p.plan
+	slots := max(pl.Slots, int(plan.FirstFree))
+	gates := pageCells + 8*slots
+	size := gates + 8*len(pl.Gates)
+	times := 0
+	b := budget{mems: map[*plan.Mem]int{}}
+	if opt.Times {
+		times = size
+		size += 16 * len(pl.Child)
+		b.records += len(pl.Child)
+		b.errs += 2 * len(pl.Child)
+	}
+	b.add(pl.Before)
+	b.add(pl.After)
+	b.add(pl.Child)
+	for _, g := range pl.Gates {
+		b.add(g.Steps)
+	}
+	p.own.budget(&b, slots)
+	b.records += 3 // the end, and struct clone_args
+
+	fd := -1
+	if opt.Keep != "" {
+		if fd, err = makePage(opt.Keep, size); err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+	}
+	if p.raft, err = newRaft(b, size, fd); err != nil {
+		return err
+	}
+	r := p.raft
+	order.PutUint32(r.page[pageOf:], uint32(len(pl.Child)))
+	order.PutUint32(r.page[pageSlots:], uint32(slots))
+	order.PutUint32(r.page[pageGates:], uint32(len(pl.Gates)))
+	order.PutUint32(r.page[pageTimes:], uint32(times))
+	for i, g := range pl.Gates {
+		order.PutUint32(r.page[gates+8*i:], uint32(g.ID))
+		order.PutUint32(r.page[gates+8*i+4:], uint32(g.At))
+	}
+	if times != 0 {
+		p.own.stamp(pl, uint64(sys.Addr(r.page))+uint64(times))
+	}
+
+	for s := range plan.Slot(slots) {
+		r.setSlot(s, -1)
+	}
+	for i := range 3 {
+		r.setSlot(plan.SlotStdin+plan.Slot(i), int64(i))
+	}
+	for s, fd := range opt.Fds {
+		if int(s) >= slots {
+			return fmt.Errorf("plan: slot %d of %d", s, slots)
+		}
+		r.setSlot(s, int64(fd))
+	}
+	// The kernel writes four of these cells' eight bytes.
+	r.setSlot(plan.SlotPID, 0)
+	r.setSlot(plan.SlotPidfd, 0)
+	if pl.Heir != plan.NoSlot && int(pl.Heir) < slots {
+		r.setSlot(pl.Heir, 0)
+	}
+	return nil
 }
 
 // clone makes the child: by clone3, or by its elder, which makes do with fewer flags.
@@ -225,10 +237,7 @@ func (p *Process) clone(prog uintptr, clone3 bool) error {
 		order.PutUint64(args[0:], flags)
 		order.PutUint64(args[80:], uint64(r.slot(pl.IntoCgroup)))
 	}
-	r.setSlot(plan.SlotPidfd, 0) // the kernel writes four of the eight bytes
-
-	now := monotonic()
-	order.PutUint64(r.page[pageStart:], uint64(now))
+	order.PutUint64(r.page[pageStart:], uint64(monotonic()))
 	entry, errs, page := sys.Addr(r.code), sys.Addr(r.data)+uintptr(r.errs), sys.Addr(r.page)
 	if !p.own.whole {
 		unshare(r.all)

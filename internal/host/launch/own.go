@@ -3,7 +3,6 @@ package launch
 import (
 	"maps"
 	"slices"
-	"strings"
 
 	"porthole/internal/host/sys"
 	"porthole/plan"
@@ -70,23 +69,28 @@ func newOwn(p *plan.Plan, opt Options, exe int) *ownSteps {
 		zero:  &plan.Mem{Bytes: make([]byte, 32)},
 	}
 
-	// Until the start gate a child whose parent dies is of no use to anybody. The kernel forgets
-	// PR_SET_PDEATHSIG when a process changes its identity (commit_creds, kernel/cred.c).
-	start := len(p.Child)
+	// Until it has passed the start gate, a child whose parent dies is of no use to anybody. The kernel
+	// forgets PR_SET_PDEATHSIG when a process changes its identity (commit_creds, kernel/cred.c).
+	start, passed := len(p.Child), len(p.Child)
 	for _, g := range p.Gates {
 		if g.ID == plan.GateStart {
-			start = arrival(p, g)
+			start, passed = arrival(p, g), g.At+1
 		}
 	}
+	lasting := false // the plan has it die with its parent for good
 	for i, s := range p.Child {
 		switch {
-		case i >= start:
-		case strings.HasPrefix(s.Call, "setre"), strings.HasPrefix(s.Call, "setfs"), s.Call == "setuid", s.Call == "setgid", s.Call == "setns", s.Call == "unshare":
-			o.add(i+1, step("prctl", num(unix.PR_SET_PDEATHSIG), num(uint64(unix.SIGKILL))))
+		case i >= passed:
+			lasting = lasting || s.Call == "prctl" && len(s.Args) > 1 && s.Args[0].Num == unix.PR_SET_PDEATHSIG && s.Args[1].Num != 0
+		case i < start && changesIdentity(s.Call):
+			o.add(i+1, dieWithParent(unix.SIGKILL))
 		}
 	}
-	if opt.Keep != "" && start < len(p.Child) {
-		o.add(start, step("prctl", num(unix.PR_SET_PDEATHSIG), num(0)))
+	switch {
+	case opt.Keep != "":
+		o.add(start, dieWithParent(0))
+	case !lasting:
+		o.add(passed, dieWithParent(0))
 	}
 	if n := opt.PauseAfter; n > 0 {
 		o.add(n, plan.Step{Call: "read", Args: []plan.Arg{slot(plan.SlotPass), mem(o.byte1), num(1)}, Zero: plan.ZeroFails})
@@ -122,7 +126,7 @@ func (o *ownSteps) first(r *raft, p *plan.Plan, clone3 bool) error {
 	o.whole = watched(r.data[r.used:][:32])
 	late := o.put[0]
 	o.put[0] = nil
-	o.add(0, step("prctl", num(unix.PR_SET_PDEATHSIG), num(uint64(unix.SIGKILL))))
+	o.add(0, dieWithParent(unix.SIGKILL))
 	// SIG_IGN would outlive execve; and where clone3 has not done so (CLONE_CLEAR_SIGHAND), Go's
 	// handlers must go before a signal can come.
 	reset := sys.Ignored()
@@ -221,6 +225,18 @@ func (o *ownSteps) shed(r *raft, p *plan.Plan) error {
 	o.add(when, s)
 	o.add(when, step("close", num(uint64(o.exe))))
 	return nil
+}
+
+func dieWithParent(sig unix.Signal) plan.Step {
+	return step("prctl", num(unix.PR_SET_PDEATHSIG), num(uint64(sig)))
+}
+
+func changesIdentity(call string) bool {
+	switch call {
+	case "setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setfsuid", "setfsgid", "setns", "unshare":
+		return true
+	}
+	return false
 }
 
 // arrival is the step with which the child tells the parent that it has come to g.

@@ -1,6 +1,8 @@
 package launch
 
 import (
+	"fmt"
+
 	"porthole/abi"
 	"porthole/internal/host/sys"
 	"porthole/plan"
@@ -15,6 +17,9 @@ func (p *Process) run(steps []plan.Step) error {
 		return nil
 	}
 	r := p.raft
+	if r.used+len(steps)*recSize > r.errs {
+		return fmt.Errorf("plan: these steps have been run already")
+	}
 	first, err := r.lay(steps, nil)
 	if err != nil {
 		return err
