@@ -144,6 +144,8 @@ func (m *maker) resources() error {
 		m.spec.Linux.Resources = nil
 		if said := limits(l); said != "" {
 			m.warn(said, "no control group can be made here: without effect")
+		} else if m.opt.CgroupsPath != "" {
+			m.warn("control group", "none is delegated to this user, so nothing bounds or counts what the container uses")
 		}
 		return nil
 	}

@@ -5,7 +5,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -128,10 +127,5 @@ func readFile(name string) ([]byte, error) {
 	if name == "-" {
 		return readAll(os.Stdin)
 	}
-	data, err := os.ReadFile(name)
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
-		return nil, fmt.Errorf("%s: %w", name, pe.Err)
-	}
-	return data, err
+	return os.ReadFile(name)
 }
