@@ -413,7 +413,7 @@ func TestRefusalsLeaveNothing(t *testing.T) {
 			path string
 			want string
 		}{
-			{"a controller that is not there", &specs.LinuxResources{Rdma: map[string]specs.LinuxRdma{"mlx5_1": {}}}, "/a/b", "linux.resources.rdma.mlx5_1: needs the rdma controller, which is not there"},
+			{"a controller that is not there", &specs.LinuxResources{Unified: map[string]string{"nosuch.max": "1"}}, "/a/b", `linux.resources.unified["nosuch.max"]: needs the nosuch controller, which is not there`},
 			{"page size", &specs.LinuxResources{HugepageLimits: []specs.LinuxHugepageLimit{{Pagesize: "3MB", Limit: 1}}}, "/a/b", "linux.resources.hugepageLimits[0]"},
 			{"device", &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Type: "x"}}}, "/a/b", `--device-cgroup-rule: device type "x"`},
 			{"CPUs", &specs.LinuxResources{CPU: &specs.LinuxCPU{Cpus: "4000"}}, "/a/b", "--cpuset-cpus"},

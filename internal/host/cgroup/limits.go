@@ -110,7 +110,7 @@ func (b *builder) on(v1, v2, flag, field string, harmless bool) bool {
 		b.refuse(flag, field, "cgroup v2 has no such limit")
 	default:
 		name := v1
-		if b.facts.Mode == facts.CgroupV2 {
+		if name == "" || b.facts.Mode == facts.CgroupV2 {
 			name = v2
 		}
 		b.refuse(flag, field, fmt.Sprintf("needs the %s controller, which is not there (%s)", name, b.have()))
@@ -451,22 +451,23 @@ func (g *Group) mayShrink(m *specs.LinuxMemory) error {
 	return nil
 }
 
-// joinLate makes the group, with all its processes, in hierarchies that had nothing to do for it until now.
+// joinLate makes the group, with all its processes, in hierarchies that had nothing to do for it until now,
+// and has the controllers passed down to it that it did without.
 func (g *Group) joinLate(want []setting) error {
+	for _, p := range g.places {
+		if p.V2 {
+			if err := g.enable(p, want, false); err != nil {
+				return err
+			}
+		}
+	}
 	for _, s := range want {
 		if _, ok := g.at(s.controller); ok || s.harmless {
 			continue
 		}
 		i := slices.IndexFunc(g.facts.Hierarchies, func(h facts.Hierarchy) bool { return serves(h, s.controller) })
-		j := slices.IndexFunc(g.places, func(p place) bool { return i >= 0 && p.Mount == g.facts.Hierarchies[i].Mount })
 		if i < 0 {
-			continue
-		}
-		if j >= 0 { // there, and only its controller is not passed down yet
-			if err := g.enable(g.places[j], want, false); err != nil {
-				return err
-			}
-			continue
+			continue // write says so
 		}
 		g.made = nil
 		if err := g.join(g.facts.Hierarchies[i], want, false); err != nil {
