@@ -3,7 +3,6 @@ package launch
 import (
 	"context"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -229,13 +228,20 @@ func (p *Process) executed() bool {
 }
 
 // statFields are the fields of /proc/PID/stat from the third on: proc_pid_stat(5) without pid and name.
+// (os.ReadFile would set up the runtime's poller for it.)
 func statFields(pid int) []string {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	fd, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/stat", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil
 	}
-	_, rest, _ := strings.Cut(string(b[strings.LastIndexByte(string(b), ')')+1:]), " ")
-	return strings.Fields(rest)
+	defer unix.Close(fd)
+	var b [1024]byte
+	n, err := unix.Read(fd, b[:])
+	if err != nil {
+		return nil
+	}
+	stat := string(b[:n])
+	return strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
 }
 
 // inherit turns p from the cloned child into the plan's heir once there is one.
@@ -349,7 +355,7 @@ func (p *Process) Kill() error { return p.Signal(unix.SIGKILL) }
 // Close releases what p holds. A child that another process goes on with (Options.Keep) lives on;
 // any other that has not been waited for is killed and reaped.
 func (p *Process) Close() error {
-	if p.pidfd >= 0 && !p.keep {
+	if p.pidfd >= 0 && !p.keep && !p.reaped {
 		p.inherit()
 		p.Kill()
 		p.reap(0)
