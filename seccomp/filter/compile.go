@@ -74,7 +74,11 @@ func (g *graph) numbers(t seccomp.Table) ref {
 // numbers; it must be asked about ascending runs.
 func counter(a abi.Arch) func(lo, hi uint32) int {
 	var all []uint32
-	for _, b := range []abi.Arch{a, abi.X32}[:1+b2i(a == abi.X86_64)] {
+	abis := []abi.Arch{a, abi.X32}
+	if a != abi.X86_64 {
+		abis = abis[:1]
+	}
+	for _, b := range abis {
 		for nr := range b.Calls() {
 			all = append(all, nr)
 		}
@@ -88,11 +92,4 @@ func counter(a abi.Arch) func(lo, hi uint32) int {
 		}
 		return n
 	}
-}
-
-func b2i(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }

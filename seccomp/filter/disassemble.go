@@ -208,6 +208,9 @@ func (s state) number(k uint32) string {
 		if k < abi.X32Bit {
 			return fmt.Sprint(k)
 		}
+		if k < 2*abi.X32Bit && s.callName(abi.X32Bit) != "" {
+			return fmt.Sprintf("%d x32", k&^abi.X32Bit)
+		}
 	}
 	return fmt.Sprintf("%#x", k)
 }

@@ -13,10 +13,9 @@ import "slices"
 // target gets a jump (JA) there, which reaches everywhere.
 type emitter struct {
 	*graph
-	back   Program // from the last instruction
-	at     []int   // a node's index in back of the nearest way to it; -1: none yet
-	size   []int   // nodes under and including a node, counted once per way to it; 0: unknown
-	jumped int     // jumps added
+	back Program // from the last instruction
+	at   []int   // a node's index in back, or of the nearest way to it; -1: none yet
+	size []int   // nodes under and including a node, counted once per way to it; 0: unknown
 }
 
 // emit returns the program that begins at root.
@@ -26,10 +25,6 @@ func (g *graph) emit(root ref) Program {
 		e.at[i] = -1
 	}
 	e.place(root)
-	// A lone node that was placed early would not be the first instruction.
-	if e.at[root] != len(e.back)-1 {
-		e.repeat(root)
-	}
 	slices.Reverse(e.back)
 	return e.back
 }
@@ -93,22 +88,20 @@ func (e *emitter) away(r ref) int { return len(e.back) - 1 - e.at[r] }
 // whose targets are near a second time, anything else by a jump.
 func (e *emitter) repeat(r ref) {
 	n := e.nodes[r]
-	test := n.code != opRet && n.code != opLoad && n.code != opAnd
-	if n.code == opRet || test && e.away(n.t) <= reach && e.away(n.f) <= reach {
+	if n.code == opRet || n.tests() && e.away(n.t) <= reach && e.away(n.f) <= reach {
 		e.put(r)
 		return
 	}
 	k := uint32(e.away(r))
 	e.at[r] = len(e.back)
 	e.back = append(e.back, Insn{Code: opJump, K: k})
-	e.jumped++
 }
 
 // put adds r's own instruction; all that it leads to must be near.
 func (e *emitter) put(r ref) {
 	n := e.nodes[r]
 	in := Insn{Code: n.code, K: n.k}
-	if n.code != opRet && n.code != opLoad && n.code != opAnd {
+	if n.tests() {
 		in.JT, in.JF = uint8(e.away(n.t)), uint8(e.away(n.f))
 	}
 	e.at[r] = len(e.back)

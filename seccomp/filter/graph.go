@@ -9,6 +9,8 @@ type node struct {
 	t, f ref // where to go: f is a test's no; a load or a mask only has t; a return has none
 }
 
+func (n node) tests() bool { return n.code&7 == classJMP }
+
 // ref is a node's index in its graph.
 type ref int32
 
