@@ -120,9 +120,16 @@ func (p *Process) wait(ctx context.Context) (int, error) {
 				return 0, fmt.Errorf("eventfd: %w", err)
 			}
 		}
-		wake := p.wake
-		stop := context.AfterFunc(ctx, func() { unix.Write(wake, []byte{1, 0, 0, 0, 0, 0, 0, 0}) })
-		defer stop()
+		woken := make(chan struct{})
+		stop := context.AfterFunc(ctx, func() {
+			unix.Write(p.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+			close(woken)
+		})
+		defer func() {
+			if !stop() {
+				<-woken // not after Close, when the number may be another file's
+			}
+		}()
 	}
 	fds := []unix.PollFd{
 		{Fd: int32(p.pass)}, // POLLERR comes unasked
