@@ -69,6 +69,16 @@ func sure(t *facts.Features, field string) {
 	t.Unsure = slices.DeleteFunc(t.Unsure, func(s string) bool { return s == field })
 }
 
+// actions are all that a filter may answer, in the order of sysctl kernel.seccomp.actions_avail.
+var actions = []struct {
+	name  string
+	value uint32
+}{
+	{"kill_process", unix.SECCOMP_RET_KILL_PROCESS}, {"kill_thread", unix.SECCOMP_RET_KILL_THREAD}, {"trap", unix.SECCOMP_RET_TRAP},
+	{"errno", unix.SECCOMP_RET_ERRNO}, {"user_notif", unix.SECCOMP_RET_USER_NOTIF}, {"trace", unix.SECCOMP_RET_TRACE},
+	{"log", unix.SECCOMP_RET_LOG}, {"allow", unix.SECCOMP_RET_ALLOW},
+}
+
 // seccomp asks for each flag with a filter at address 0: flags are looked at first, EINVAL for
 // one that is not known, and then the filter, EFAULT (seccomp_set_mode_filter, kernel/seccomp.c).
 func (r *reader) seccomp(t *facts.Features) {
@@ -91,10 +101,11 @@ func (r *reader) seccomp(t *facts.Features) {
 			t.SeccompFlags |= flag
 		}
 	}
-	if text, err := r.read("/proc/sys/kernel/seccomp/actions_avail"); err == nil {
-		t.SeccompActions = strings.Fields(text)
-	} else {
-		unsure(t, "SeccompActions")
+	for i := range actions { // 4.14
+		_, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_GET_ACTION_AVAIL, 0, uintptr(unsafe.Pointer(&actions[i].value)))
+		if errno == 0 {
+			t.SeccompActions = append(t.SeccompActions, actions[i].name)
+		}
 	}
 	t.SeccompLog = t.SeccompFlags&unix.SECCOMP_FILTER_FLAG_LOG != 0 && slices.Contains(t.SeccompActions, "log")
 }
@@ -104,7 +115,8 @@ func (r *reader) seccomp(t *facts.Features) {
 // (copy_clone_args_from_user, kernel/fork.c). No process is made by either.
 func (r *reader) cloneIntoCgroup(t *facts.Features) bool {
 	args := [11]uint64{0: unix.CLONE_INTO_CGROUP, 10: 1 << 31} // flags, …, cgroup
-	switch attempt(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&args)), unsafe.Sizeof(args)) {
+	_, _, errno := unix.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&args)), unsafe.Sizeof(args), 0)
+	switch errno {
 	case unix.EINVAL:
 		return true
 	case unix.EPERM:

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"unsafe"
@@ -19,24 +20,30 @@ var lsmNames = []string{
 // lsms fills in the active security modules. Linux 6.8 tells by a system call; before that securityfs
 // does, where it is mounted; else the modules that show elsewhere are named.
 func (r *reader) lsms(f *facts.Facts) {
-	yama, err := r.read("/proc/sys/kernel/yama/ptrace_scope")
-	if err == nil {
-		if n, err := strconv.Atoi(strings.TrimSpace(yama)); err == nil {
-			f.Yama = n
+	f.LSMs = listLSMs()
+	if f.LSMs == nil {
+		if text, err := r.read("/sys/kernel/security/lsm"); err == nil {
+			f.LSMs = strings.Split(strings.TrimSpace(text), ",")
 		}
 	}
-	enabled, err := r.read("/sys/module/apparmor/parameters/enabled")
-	f.AppArmor = err == nil && strings.HasPrefix(enabled, "Y")
-	f.SELinux = exists("/sys/fs/selinux/enforce")
-
-	if f.LSMs = listLSMs(); f.LSMs != nil {
+	told := f.LSMs != nil
+	may := func(name string) bool { return !told || slices.Contains(f.LSMs, name) }
+	if may("yama") {
+		if text, err := r.read("/proc/sys/kernel/yama/ptrace_scope"); err == nil {
+			if n, err := strconv.Atoi(strings.TrimSpace(text)); err == nil {
+				f.Yama = n
+			}
+		}
+	}
+	if may("apparmor") {
+		text, err := r.read("/sys/module/apparmor/parameters/enabled")
+		f.AppArmor = err == nil && strings.HasPrefix(text, "Y")
+	}
+	f.SELinux = may("selinux") && exists("/sys/fs/selinux/enforce")
+	if told {
 		return
 	}
-	if text, err := r.read("/sys/kernel/security/lsm"); err == nil {
-		f.LSMs = strings.Split(strings.TrimSpace(text), ",")
-		return
-	}
-	f.Features.Unsure = append(f.Features.Unsure, "LSMs")
+	unsure(&f.Features, "LSMs")
 	f.LSMs = []string{"capability"}
 	for _, m := range []struct {
 		name string

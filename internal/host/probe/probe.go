@@ -24,7 +24,7 @@ import (
 // Facts returns what starting a container needs to know, in about a tenth of a millisecond.
 // It fails only without a procfs at /proc, or where that is not in the kernel's form.
 //
-// Left out, and to be had from Deep: sysctls other than those about user namespaces,
+// Left out, and to be had from Deep: sysctls other than those that keep us from making a user namespace,
 // eBPF, BTF, tracepoints, whether overlay mounts, and whether a user namespace can really be made
 // (here that is derived from sysctls). /etc/subuid and /etc/subgid are read only where we are not root.
 func Facts() (facts.Facts, error) { return gather(false) }
@@ -44,7 +44,10 @@ func gather(deep bool) (facts.Facts, error) {
 	); err != nil {
 		return facts.Facts{}, fmt.Errorf("facts: %w", err)
 	}
-	r.sysctls(&f, gates)
+	r.sysctls(&f, gates[:1])
+	if deep || !f.Caps.Effective.Has(caps.CAP_SYS_ADMIN) {
+		r.sysctls(&f, gates[1:])
+	}
 	r.lsms(&f)
 	r.features(&f)
 	if deep || f.UID != 0 {
@@ -192,7 +195,8 @@ func set(s string) (caps.Set, error) {
 	return caps.Set(v), err
 }
 
-// gates are the sysctls that decide whether we may make a user namespace.
+// gates are the sysctls that decide whether we may make a user namespace: the first for all, the others
+// for those without CAP_SYS_ADMIN.
 var gates = []string{
 	"user.max_user_namespaces",
 	"kernel.unprivileged_userns_clone",                 // Debian's and Arch's kernels

@@ -25,6 +25,11 @@ func (r *reader) userNS(f *facts.Facts) error {
 	} else {
 		return fmt.Errorf("/proc/self/ns/user: %w", err)
 	}
+	if f.UserNS.Initial { // where ids are themselves (init_user_ns, kernel/user.c)
+		whole := facts.IDRange{Size: 1<<32 - 1}
+		f.UserNS.UIDs, f.UserNS.GIDs = []facts.IDRange{whole}, []facts.IDRange{whole}
+		return nil
+	}
 	var err error
 	if f.UserNS.UIDs, err = r.idMap("/proc/self/uid_map"); err != nil {
 		return err
@@ -33,13 +38,10 @@ func (r *reader) userNS(f *facts.Facts) error {
 	return err
 }
 
-// idMap reads a uid_map or gid_map. Without CONFIG_USER_NS there is no such file, and all ids are themselves.
+// idMap reads a uid_map or gid_map.
 func (r *reader) idMap(path string) ([]facts.IDRange, error) {
 	text, err := r.read(path)
 	if err != nil {
-		if !exists(path) && exists("/proc/self/status") {
-			return []facts.IDRange{{Size: 1<<32 - 1}}, nil
-		}
 		return nil, err
 	}
 	var ranges []facts.IDRange
