@@ -116,9 +116,11 @@ func (p *scanner) value(depth int) (value, *fault) {
 		v.kind = number
 		return v, p.number(&v.text)
 	}
-	for word, k := range map[string]kind{"null": null, "true": boolean, "false": boolean} {
+	for _, word := range [...]string{"null", "true", "false"} {
 		if strings.HasPrefix(p.s[p.pos:], word) {
-			v.kind, v.text = k, word
+			if word != "null" {
+				v.kind, v.text = boolean, word
+			}
 			p.pos += len(word)
 			return v, nil
 		}

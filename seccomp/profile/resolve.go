@@ -231,6 +231,9 @@ func conditions(args []specs.LinuxSeccompArg) [][]seccomp.Cond {
 // the first and so the later one decides, against the order in which they are written.
 func void(pol seccomp.Policy) []Warning {
 	var out []Warning
+	if !slices.ContainsFunc(pol.Rules, func(r seccomp.Rule) bool { return r.Action == pol.Default }) {
+		return nil
+	}
 	later := map[string]int{} // the entry that decides a call, of those after rule i
 	for i := len(pol.Rules) - 1; i >= 0; i-- {
 		r := pol.Rules[i]
