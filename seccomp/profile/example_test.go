@@ -39,7 +39,7 @@ func ExampleProfile_Resolve() {
 	p, warnings, err := profile.Parse("web.json", []byte(`{
 		"defaultAction": "SCMP_ACT_ERRNO",
 		"syscalls": [
-			{"names": ["read", "wirte"], "action": "SCMP_ACT_ALLOW"},
+			{"names": ["openat", "wirte"], "action": "SCMP_ACT_ALLOW"},
 			{"names": ["mount"], "action": "SCMP_ACT_ALLOW", "includes": {"caps": ["CAP_SYS_ADMIN"]}}
 		]
 	}`))
@@ -57,6 +57,6 @@ func ExampleProfile_Resolve() {
 	}
 	// Output:
 	// warning: syscalls[0].names[1]: no system call is called "wirte", skipped; did you mean write?
-	// 1 ERRNO(ENOSYS)
+	// 1 ERRNO(EPERM)
 	// 2 ALLOW
 }
