@@ -73,11 +73,15 @@ func (s *Store) add(ctx context.Context, src source, name, from string, p Progre
 		}
 	}
 
-	if err := s.settle(doc.RootFS.DiffIDs); err != nil {
-		return nil, err
-	}
 	digest := digestOf(raw)
-	if err := writeWhole(s.blobPath(digest), raw); err != nil {
+	if fi, err := os.Stat(s.blobPath(digest)); err != nil || fi.Size() != int64(len(raw)) {
+		if err := replace(s.blobPath(digest), raw, tmp); err != nil {
+			return nil, err
+		}
+		a.wrote = true
+	}
+	// What the index names is on the disk, whatever happens next.
+	if err := s.settle(doc.RootFS.DiffIDs, a.wrote, tmp); err != nil {
 		return nil, err
 	}
 	if err := s.edit(ctx, func(x *index) error { return x.add(digest, name, from, s) }); err != nil {
@@ -93,7 +97,8 @@ type adder struct {
 	src   source
 	tmp   string
 	p     Progress
-	n     int // temporary files so far
+	n     int  // temporary files so far
+	wrote bool // something that wasn't here
 	notes []string
 }
 
@@ -138,6 +143,7 @@ func (a *adder) blob(ctx context.Context, d descriptor, seen func(n int64)) erro
 	case got != d.Digest:
 		err = fmt.Errorf("its content has digest %s", got)
 	default:
+		a.wrote = true
 		err = os.Rename(name, a.s.blobPath(d.Digest))
 	}
 	if err != nil {

@@ -346,11 +346,6 @@ func copyAttributes(from, to int, name string, st unix.Stat_t) error {
 			return err
 		}
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFLNK {
-		if err := unix.Fchmodat(to, name, st.Mode&0o7777, 0); err != nil {
-			return err
-		}
-	}
 	list := make([]byte, 64<<10)
 	n, err := unix.Llistxattr(procPath(from, name), list)
 	if err != nil && err != unix.ENOTSUP {
@@ -370,5 +365,12 @@ func copyAttributes(from, to int, name string, st unix.Stat_t) error {
 		}
 	}
 	times := []unix.Timespec{st.Atim, st.Mtim}
-	return unix.UtimesNanoAt(to, name, times, unix.AT_SYMLINK_NOFOLLOW)
+	if err := unix.UtimesNanoAt(to, name, times, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
+		return nil
+	}
+	// Last: it may take away the rights that the above needs.
+	return unix.Fchmodat(to, name, st.Mode&0o7777, 0)
 }

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
@@ -115,38 +116,35 @@ func bootID() string {
 	return strings.TrimSpace(string(id))
 }
 
-// settle brings layers to the disk, and says so in their marks.
-func (s *Store) settle(diffIDs []string) error {
-	synced := false
+// settle brings all that was written to the disk, if anything was, and says so in these layers' marks.
+func (s *Store) settle(diffIDs []string, wrote bool, tmp string) error {
+	marks := map[string][]byte{}
 	for _, id := range diffIDs {
 		size, settled, err := s.layer(id)
 		if err != nil {
 			return err
 		}
-		if settled {
-			continue
-		}
-		if !synced {
-			if err := s.sync(); err != nil {
-				return err
-			}
-			synced = true
-		}
-		if err := replace(filepath.Join(s.layerPath(id), "diff"), fmt.Appendln(nil, id, size), false); err != nil {
-			return err
+		if !settled {
+			marks[id] = fmt.Appendln(nil, id, size)
 		}
 	}
-	return nil
-}
-
-// sync brings all that was written to the store's filesystem to the disk.
-func (s *Store) sync() error {
+	if !wrote && len(marks) == 0 {
+		return nil
+	}
 	dir, err := os.Open(s.root)
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
-	return unix.Syncfs(int(dir.Fd()))
+	if err := unix.Syncfs(int(dir.Fd())); err != nil {
+		return err
+	}
+	for id, mark := range marks {
+		if err := replace(filepath.Join(s.layerPath(id), "diff"), mark, tmp); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Store) index() (x index, err error) {
@@ -179,36 +177,41 @@ func (s *Store) edit(ctx context.Context, change func(*index) error) error {
 	if err != nil {
 		return err
 	}
+	before, err := json.Marshal(x)
+	if err != nil {
+		return err
+	}
 	if err := change(&x); err != nil {
 		return err
 	}
 	raw, err := json.Marshal(x)
+	if err != nil || bytes.Equal(raw, before) {
+		return err
+	}
+	tmp, done, err := s.temp()
 	if err != nil {
 		return err
 	}
-	return writeWhole(s.path("index.json"), raw)
+	defer done()
+	return replace(s.path("index.json"), raw, tmp)
 }
 
-// writeWhole replaces a file so that readers, and a crash, see the old or the new one.
-func writeWhole(path string, data []byte) error { return replace(path, data, true) }
-
-func replace(path string, data []byte, sync bool) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-")
+// replace writes a file so that readers see the old one or the new one. It goes through a
+// temporary directory on the same filesystem.
+func replace(path string, data []byte, tmp string) error {
+	f, err := os.CreateTemp(tmp, "new")
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(data)
-	if sync {
+	// The name is given to what is on the disk: for the index, which is all that nothing can mend.
+	if filepath.Base(path) == "index.json" {
 		err = errors.Join(err, f.Sync())
 	}
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
 	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
-	return err
+	return os.Rename(f.Name(), path)
 }
 
 // prepare makes the store's directories and sweeps.
@@ -222,7 +225,7 @@ func (s *Store) prepare() error {
 		}
 	}
 	if _, err := os.Stat(s.path("oci-layout")); errors.Is(err, fs.ErrNotExist) {
-		if err := writeWhole(s.path("oci-layout"), []byte(`{"imageLayoutVersion":"1.0.0"}`)); err != nil {
+		if err := os.WriteFile(s.path("oci-layout"), []byte(`{"imageLayoutVersion":"1.0.0"}`), 0o600); err != nil {
 			return err
 		}
 	}
@@ -399,6 +402,9 @@ func find(all []*Image, ref string) (*Image, error) {
 
 // Tag gives an image one more name, which it takes away from the image that has it.
 func (s *Store) Tag(ctx context.Context, ref, name string) error {
+	if err := s.prepare(); err != nil {
+		return err
+	}
 	i, err := s.Resolve(ref)
 	if err != nil {
 		return err

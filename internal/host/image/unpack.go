@@ -435,9 +435,10 @@ func (u *unpacker) finish() error {
 		if err != nil {
 			return fmt.Errorf("%q: %w", n, err)
 		}
-		err = unix.Fchmod(fd, d.mode)
+		// In this order: a mode may take away the right to search it, even for times.
+		err = unix.UtimesNanoAt(fd, ".", d.time[:], 0)
 		if err == nil {
-			err = unix.UtimesNanoAt(fd, ".", d.time[:], 0)
+			err = unix.Fchmod(fd, d.mode)
 		}
 		unix.Close(fd)
 		if err != nil {
