@@ -63,6 +63,7 @@ const (
 type Cgroup struct {
 	Mode        CgroupMode
 	Hierarchies []Hierarchy // v1 hierarchies, and the v2 one last
+	SwapLimit   bool        // memory and swap together can be limited, too: Docker leaves that limit out where they cannot
 	Writable    bool        // we may make groups in at least one, at its top or beneath Own
 }
 

@@ -119,13 +119,13 @@ func Create(c Config, f facts.Cgroup) (*Group, error) {
 	}
 	g := &Group{facts: f, path: c.Path, rootless: c.Rootless}
 	if err := g.make(c, want); err != nil {
-		return nil, errors.Join(err, g.undo())
+		return nil, errors.Join(err, g.undo(0))
 	}
 	if err := g.apply(want); err != nil {
-		return nil, errors.Join(err, g.undo())
+		return nil, errors.Join(err, g.undo(0))
 	}
 	if err := g.setDevices(rules); err != nil {
-		return nil, errors.Join(err, g.undo())
+		return nil, errors.Join(err, g.undo(0))
 	}
 	g.made = nil
 	return g, nil
@@ -210,28 +210,28 @@ func forbidden(err error) bool {
 	return errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EROFS)
 }
 
-// join makes the group in one hierarchy.
+// join makes the group in one hierarchy, or nothing.
 func (g *Group) join(h facts.Hierarchy, want []setting, everywhere bool) error {
 	p := place{h, g.dir(h)}
+	before := len(g.made)
 	err := g.mkdir(h.Mount, p.dir)
 	if err == unix.EEXIST {
-		if pids, err := readPIDs(p.dir, nil); err != nil {
-			return err
-		} else if len(pids) > 0 {
-			return fmt.Errorf("%s: %w", p.dir, ErrExists)
+		var pids []int
+		if pids, err = readPIDs(p.dir, nil); err == nil && len(pids) > 0 {
+			err = fmt.Errorf("%s: %w", p.dir, ErrExists)
 		}
-		err = nil
+	} else if err != nil {
+		err = fmt.Errorf("mkdir %s: %w", p.dir, err)
 	}
-	if err != nil {
-		return fmt.Errorf("mkdir %s: %w", p.dir, err)
-	}
-	if h.V2 {
+	switch {
+	case err != nil:
+	case h.V2:
 		err = g.enable(p, want, everywhere)
-	} else if p.has("cpuset") {
+	case p.has("cpuset"):
 		err = fillCpuset(h.Mount, p.dir)
 	}
 	if err != nil {
-		return err
+		return errors.Join(err, g.undo(before))
 	}
 	g.places = append(g.places, p)
 	return nil
@@ -266,15 +266,15 @@ func (g *Group) mkdir(top, dir string) error {
 	return err
 }
 
-// undo takes back what was made.
-func (g *Group) undo() error {
+// undo takes back what was made, but for the first directories.
+func (g *Group) undo(first int) error {
 	var errs []error
-	for _, dir := range slices.Backward(g.made) {
+	for _, dir := range slices.Backward(g.made[first:]) {
 		if err := unix.Rmdir(dir); err != nil && err != unix.ENOENT {
 			errs = append(errs, fmt.Errorf("rmdir %s: %w", dir, err))
 		}
 	}
-	g.made, g.places = nil, nil
+	g.made = g.made[:first]
 	return errors.Join(errs...)
 }
 
@@ -364,6 +364,15 @@ func List(at string, rootless bool, f facts.Cgroup) []string {
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
+}
+
+// Prune removes the group at a path as Config's wherever it is empty: the one over all containers',
+// which Delete leaves for the next.
+func Prune(at string, rootless bool, f facts.Cgroup) {
+	g := &Group{facts: f, path: at, rootless: rootless}
+	for _, h := range f.Hierarchies {
+		_ = unix.Rmdir(g.dir(h))
+	}
 }
 
 // Paths returns the group's directory by controller: "memory", "name=systemd", and "" for the

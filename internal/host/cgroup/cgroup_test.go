@@ -562,6 +562,39 @@ func TestRootlessWithDelegation(t *testing.T) {
 	asUser(t, "delegate", fd)
 }
 
+// What the facts say of swap is so of a group.
+func TestSwapLimitIsThere(t *testing.T) {
+	f := machine(t)
+	if _, ok := f.Find("memory"); !ok {
+		t.Skip("needs the memory controller")
+	}
+	g := create(t, Config{}, f)
+	p, _ := g.at("memory")
+	file := "memory.memsw.limit_in_bytes"
+	if p.V2 {
+		file = "memory.swap.max"
+	}
+	if got := exists(p.dir, file); got != f.SwapLimit {
+		t.Errorf("%s/%s: %v, the facts say %v", p.dir, file, got, f.SwapLimit)
+	}
+}
+
+func TestPrune(t *testing.T) {
+	f := machine(t)
+	g := create(t, Config{Path: under + "/one"}, f)
+	Prune(under, false, f)
+	if Find(under+"/one", false, f) == nil {
+		t.Fatal("a group went with the one over it")
+	}
+	if err := g.Delete(); err != nil {
+		t.Fatal(err)
+	}
+	Prune(under, false, f)
+	if left := ours(); len(left) > 0 {
+		t.Errorf("%v are left", left)
+	}
+}
+
 func TestNoCgroupsAtAll(t *testing.T) {
 	if g, err := Create(Config{Path: "/x"}, facts.Cgroup{}); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("%v, %v", g, err)

@@ -469,9 +469,8 @@ func (g *Group) joinLate(want []setting) error {
 		if i < 0 {
 			continue // write says so
 		}
-		g.made = nil
 		if err := g.join(g.facts.Hierarchies[i], want, false); err != nil {
-			return errors.Join(err, g.undo())
+			return err
 		}
 		g.made = nil
 		// Whoever is born meanwhile is in its parent's group: once all that are listed are in, so are they.

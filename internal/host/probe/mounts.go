@@ -141,6 +141,7 @@ func (r *reader) cgroup(mounts []mount, own string) facts.Cgroup {
 		}
 		g.Hierarchies = append(g.Hierarchies, h)
 	}
+	g.SwapLimit = swapLimit(g)
 	slices.SortStableFunc(g.Hierarchies, func(a, b facts.Hierarchy) int {
 		switch {
 		case a.V2 == b.V2:
@@ -159,6 +160,21 @@ func (r *reader) cgroup(mounts []mount, own string) facts.Cgroup {
 		g.Mode = facts.CgroupV2
 	}
 	return g
+}
+
+// swapLimit looks for the file that limits swap. The top of v2 has none, and there a kernel that
+// can swap at all is taken to account for it (always since 6.1; before, unless booted with swapaccount=0).
+func swapLimit(g facts.Cgroup) bool {
+	h, ok := g.Find("memory")
+	switch {
+	case !ok:
+		return false
+	case !h.V2:
+		return exists(h.Mount + "/memory.memsw.limit_in_bytes")
+	case h.Own != "/" && exists(h.Mount+h.Own+"/memory.max"):
+		return exists(h.Mount + h.Own + "/memory.swap.max")
+	}
+	return exists("/proc/swaps")
 }
 
 // beneath returns path as seen under a mount of root: "" if it is not beneath it. In a container

@@ -467,7 +467,7 @@ func TestWhereWeAre(t *testing.T) {
 		}
 		var r reader
 		got := r.cgroup(mounts, c.own)
-		got.Writable = false // which asks this machine
+		got.Writable, got.SwapLimit = false, false // which ask this machine
 		for i, h := range got.Hierarchies {
 			if h.V2 {
 				got.Hierarchies[i].Controllers = []string{}
