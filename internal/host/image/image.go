@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -51,6 +52,9 @@ func (i *Image) Root(upper, work string) plan.Root {
 	lower := slices.Clone(i.Layers)
 	slices.Reverse(lower)
 	st := stat(lower[0])
+	if os.Geteuid() != 0 { // in the user namespace to come, what is ours is root's
+		st.Uid, st.Gid = 0, 0
+	}
 	return plan.Root{Layers: []plan.Layer{{
 		Target: "/", Lower: lower, Upper: upper, Work: work,
 		Mode: st.Mode & 0o7777, UID: st.Uid, GID: st.Gid,

@@ -81,6 +81,17 @@ var children = map[string]func() error{
 		return err
 	},
 	"list": func() error { return list(os.Args[2]) },
+	"root": func() error {
+		s, err := Open(os.Args[2])
+		if err != nil {
+			return err
+		}
+		i, err := s.Resolve(os.Args[3])
+		if err != nil {
+			return err
+		}
+		return json.NewEncoder(os.Stdout).Encode(i.Root("", ""))
+	},
 }
 
 // command starts this binary again in another part, as another user.

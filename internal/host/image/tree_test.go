@@ -2,6 +2,7 @@ package image
 
 import (
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"os"
@@ -16,6 +17,8 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"porthole/plan"
 )
 
 // list prints a tree: a line for each file with all that a program could see of it.
@@ -147,16 +150,13 @@ func TestTreeRootless(t *testing.T) {
 	if out != want {
 		t.Errorf("got\n%s\nwant\n%s", out, want)
 	}
-	s, err := Open(store)
-	if err != nil {
+	if out, err = again(t, 1000, "root", store, "test:rootless"); err != nil {
+		t.Fatal(out)
+	}
+	var root plan.Root
+	if err := json.Unmarshal([]byte(out), &root); err != nil {
 		t.Fatal(err)
 	}
-	i, err := s.Resolve("test:rootless")
-	if err != nil {
-		t.Fatal(err)
-	}
-	root := i.Root("", "")
-	root.Layers[0].UID, root.Layers[0].GID = 0, 0
 	root.Scratch = filepath.Join(home, "scratch")
 	os.Mkdir(root.Scratch, 0o755)
 	os.Chown(root.Scratch, 1000, 1000)
@@ -181,6 +181,10 @@ func TestTreeRootless(t *testing.T) {
 	// Directories without write permission don't keep it from being removed.
 	if out, err := again(t, 1000, "remove", store, "test:rootless"); err != nil {
 		t.Fatal(out)
+	}
+	s, err := Open(store)
+	if err != nil {
+		t.Fatal(err)
 	}
 	bare(t, s)
 }
