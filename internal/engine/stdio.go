@@ -139,14 +139,20 @@ func (p *stdio) abandon() {
 	p.close = nil
 }
 
-// harmless says that f can be handed on as it is: a pipe or a socket, which give no more
+// harmless says that f can be handed on as it is: a pipe, a socket or /dev/null, which give no more
 // than they are.
 func harmless(f *os.File) bool {
 	var st unix.Stat_t
 	if unix.Fstat(int(f.Fd()), &st) != nil {
 		return false
 	}
-	return st.Mode&unix.S_IFMT == unix.S_IFIFO || st.Mode&unix.S_IFMT == unix.S_IFSOCK
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFIFO, unix.S_IFSOCK:
+		return true
+	case unix.S_IFCHR:
+		return st.Rdev == unix.Mkdev(1, 3)
+	}
+	return false
 }
 
 func duplicate(f *os.File) (*os.File, error) {

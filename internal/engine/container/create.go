@@ -31,7 +31,7 @@ func Create(ctx context.Context, claim *Claim, cfg Config) (*Container, error) {
 		return nil, err
 	}
 	// From here on there may be something to sweep.
-	if err := c.State.save(claim.Dir); err != nil {
+	if err := c.State.first(claim.Dir); err != nil {
 		return nil, err
 	}
 	if err := c.create(ctx, cfg, opt); err != nil {
@@ -118,7 +118,7 @@ func (c *Container) create(ctx context.Context, cfg Config, opt plan.Options) er
 		return err
 	}
 	c.State.Status = Created
-	return c.State.save(c.Dir)
+	return nil
 }
 
 // lead takes the child through its gates, one after the other. It returns when the child stands at

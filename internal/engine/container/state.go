@@ -96,6 +96,15 @@ func (s *State) save(dir string) error {
 	return WriteFile(dir, stateFile, data)
 }
 
+// first writes the state into a new dir, where nobody can have read an older one.
+func (s *State) first(dir string) error {
+	data, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, stateFile), data, 0o600)
+}
+
 // WriteFile puts data into dir/name, readable by its owner alone, at once or not at all.
 func WriteFile(dir, name string, data []byte) error {
 	tmp := filepath.Join(dir, "."+name)
