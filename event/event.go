@@ -19,6 +19,8 @@ const (
 	Denied                  // a capability was asked for and not there, within a call
 	Exec                    // a program was started
 	Exit                    // a process ended
+	Nack                    // a netlink request was answered with an error, though no call failed
+	Read                    // a file under /proc/sys was read: programs look at one and give up
 )
 
 // Event is one thing seen. Which fields count depends on Kind.
@@ -43,6 +45,14 @@ type Event struct {
 
 	Status int // Exit: as wait(2) tells it
 
+	// Who is the caller as it was before the call, and Became what execve made of it (Exec), in
+	// the caller's own user namespace; nil where the watcher did not read them.
+	Who, Became *caps.State
+
+	// File is the one that the call was about: the program of an execve, the path opened; nil
+	// where the watcher did not look.
+	File *File
+
 	// Strings are what pointer arguments pointed at, by argument, where the watcher read them.
 	// The program may have changed them since: they are for people, not for decisions.
 	Strings map[int]string
@@ -54,4 +64,17 @@ type Sight struct {
 	Failed   bool // calls that the kernel refused
 	Caps     bool // capability checks
 	Lost     int  // events that did not fit
+}
+
+// File is what a watcher found out about a path that a call named.
+type File struct {
+	Path     string // as the container sees it
+	Mode     uint32 // st_mode: type and permissions; 0 if the file was not there
+	UID, GID int    // its owner in the caller's user namespace; -1 if unmapped there
+	Dev      uint64 // st_rdev of a device node, as stat(2) has it
+	Caps     caps.FileCaps
+
+	Mount string   // where the mount that holds it stands
+	FS    string   // the kind of filesystem: "overlay", "proc", "nfs4"
+	Flags []string // of that mount: "ro", "nosuid", "nodev", "noexec"
 }
