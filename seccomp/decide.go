@@ -165,20 +165,22 @@ func (c claim) nr() uint32   { return uint32(c >> 32) }
 func (c claim) rule() int    { return int(c >> 8 & 0xffffff) }
 func (c claim) word() uint32 { return uint32(c & 0xff) }
 
+// ages has the newest number that the policy names on each ABI; 0: newer ones are nothing special.
+type ages [abi.S390X + 1]uint32
+
 func (p Policy) table(a abi.Arch, index map[string][]int) Table {
 	abis := []abi.Arch{a, abi.X32}
 	if a != abi.X86_64 {
 		abis = abis[:1]
 	}
-	var claims []claim
-	cuts := []uint32{0, abi.X32Bit, 2 * abi.X32Bit, 3 * abi.X32Bit, ^uint32(0)}
-	newest := map[abi.Arch]uint32{}
+	claims := make([]claim, 0, 2*len(p.Rules))
+	var newest ages
 	for _, b := range abis {
 		if !slices.Contains(p.Arches, b) {
 			continue
 		}
-		add := func(name string, nr, word uint32) {
-			for _, rule := range index[name] {
+		add := func(rules []int, nr, word uint32) {
+			for _, rule := range rules {
 				if p.Rules[rule].Action != p.Default {
 					claims = append(claims, claimed(nr, rule, word))
 				}
@@ -186,15 +188,16 @@ func (p Policy) table(a abi.Arch, index map[string][]int) Table {
 		}
 		multiplexes := multiplexes(b)
 		for nr, name := range b.Calls() {
-			add(name, nr, 0)
-			if index[name] != nil && !(multiplexes && muxed[name].word != 0) {
+			rules, named := index[name]
+			add(rules, nr, 0)
+			if named && !(multiplexes && muxed[name].word != 0) {
 				newest[b] = nr
 			}
 		}
 		if multiplexes {
 			for name, m := range muxed {
 				if nr, ok := b.Nr(m.by); ok {
-					add(name, nr, m.word)
+					add(index[name], nr, m.word)
 				}
 			}
 		}
@@ -204,11 +207,15 @@ func (p Policy) table(a abi.Arch, index map[string][]int) Table {
 		if !p.NewerENOSYS || p.Default.Permits() {
 			newest[b] = 0
 		}
-		cuts = append(cuts, newest[b]+1)
 	}
+	cuts := make([]uint32, 0, 2*len(claims)+8)
 	slices.Sort(claims)
 	for _, c := range claims {
 		cuts = append(cuts, c.nr(), c.nr()+1)
+	}
+	cuts = append(cuts, 0, abi.X32Bit, 2*abi.X32Bit, 3*abi.X32Bit, ^uint32(0))
+	for _, b := range abis {
+		cuts = append(cuts, newest[b]+1)
 	}
 	slices.Sort(cuts)
 	cuts = slices.Compact(cuts)
@@ -234,7 +241,7 @@ func (p Policy) table(a abi.Arch, index map[string][]int) Table {
 }
 
 // span decides one run of numbers, of one ABI and of one age. Its clauses begin where room does.
-func (p Policy) span(a abi.Arch, lo, hi uint32, newest map[abi.Arch]uint32, claims []claim, room []Clause) Span {
+func (p Policy) span(a abi.Arch, lo, hi uint32, newest ages, claims []claim, room []Clause) Span {
 	own, age := a, a
 	if a == abi.X86_64 && lo >= abi.X32Bit && lo != ^uint32(0) {
 		own = abi.X32

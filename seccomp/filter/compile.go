@@ -45,7 +45,7 @@ const (
 // numbers returns the node that decides when A holds the system call number.
 func (g *graph) numbers(t seccomp.Table) ref {
 	known := counter(t.Arch)
-	var segs, x32 []seg
+	segs, x32 := make([]seg, 0, len(t.Spans)), make([]seg, 0, len(t.Spans))
 	for _, s := range t.Spans {
 		v := s.Clauses[len(s.Clauses)-1].Verdict
 		w := float32(unknown)

@@ -43,14 +43,40 @@ func (g *graph) tree(segs []seg) ref {
 		segs[n] = s
 		n++
 	}
-	p := planner{graph: g, segs: segs[:n], sum: make([]float32, n+1), table: g.table.sized(n * n)}
-	for i, s := range p.segs {
+	return g.halves(segs[:n])
+}
+
+// most is the longest list of segments that is planned. A longer one is halved by weight
+// first: then the time grows with its length and not with the square.
+const most = 90
+
+func (g *graph) halves(segs []seg) ref {
+	n := len(segs)
+	if n <= most {
+		return g.plan(segs)
+	}
+	left := float32(0)
+	for _, s := range segs {
+		left += s.weight
+	}
+	k, right := 0, left // the lower half ends before segment k
+	for left = 0; k < n/8 || k < n-n/8 && left < right; k++ {
+		left += segs[k].weight
+		right -= segs[k].weight
+	}
+	return g.test(opJGE, segs[k].lo, g.halves(segs[k:]), g.halves(segs[:k]))
+}
+
+func (g *graph) plan(segs []seg) ref {
+	n := len(segs)
+	p := planner{graph: g, segs: segs, sum: make([]float32, n+1), table: g.table.sized(n * n)}
+	for i, s := range segs {
 		p.sum[i+1] = p.sum[i] + s.weight
 		p.cost[i*n+i], p.turned[i*n+i] = 0, 0
 	}
 	for wide := 1; wide < n; wide++ {
 		for i := 0; i+wide < n; i++ {
-			p.plan(i, i+wide)
+			p.run(i, i+wide)
 		}
 	}
 	return p.build(0, n-1)
@@ -85,9 +111,10 @@ type how struct {
 // margin is how far beyond the best splits of the two runs that are shorter by one the best
 // split is looked for. Without single values 0 would do, as for optimum binary search trees
 // (Knuth 1971).
-const margin = 2
+const margin = 1
 
-func (p *planner) plan(i, j int) {
+// run finds the best for a run of segments from what is best for the shorter ones.
+func (p *planner) run(i, j int) {
 	n := len(p.segs)
 	first, last := i, j-1
 	if j-i > 1 {
