@@ -3,6 +3,7 @@ package plan
 import (
 	"encoding/binary"
 	"fmt"
+	"strconv"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -20,6 +21,7 @@ type builder struct {
 	p *Plan
 
 	list *[]Step // where call appends
+	args []Arg   // room for the arguments of the steps to come
 	why  string  // for steps that give no reason of their own
 	from string  // Step.Refer of the steps to come
 
@@ -29,6 +31,7 @@ type builder struct {
 	nofollow  uint64
 
 	spaces     spaces // what happens to each namespace
+	shielded   bool   // nobody may trace the child before execve
 	denyGroups bool   // setgroups(2) is denied in the user namespace that is entered
 
 	root    Slot // the new root
@@ -46,6 +49,10 @@ type builder struct {
 func newBuilder(f facts.Facts) *builder {
 	b := &builder{f: f, p: &Plan{Arch: f.Arch}, strings: map[string]*Mem{}, taken: map[string]int{}, fsAt: map[string]filesystem{}, clone: map[int]Slot{}, filtered: -1}
 	b.p.Names = []string{"", "pid", "pidfd", "arrive", "pass", "stdin", "stdout", "stderr", "console", "listener", "init", "target"}
+	for _, name := range b.p.Names {
+		b.taken[name]++
+	}
+	b.p.Child = make([]Step, 0, 300) // a container's usual number
 	b.list = &b.p.Child
 	b.directory, b.nofollow = openBits(f.Arch)
 	return b
@@ -55,7 +62,7 @@ func newBuilder(f facts.Facts) *builder {
 func (b *builder) slot(name string) Slot {
 	b.taken[name]++
 	if n := b.taken[name]; n > 1 {
-		name = fmt.Sprintf("%s%d", name, n)
+		name += strconv.Itoa(n)
 	}
 	b.p.Names = append(b.p.Names, name)
 	return Slot(len(b.p.Names) - 1)
@@ -63,7 +70,11 @@ func (b *builder) slot(name string) Slot {
 
 // call appends a system call. Arguments are numbers, strings, *Mem, Slots, Args, or nil for a null pointer.
 func (b *builder) call(name string, args ...any) *builder {
-	s := Step{Call: name, Args: make([]Arg, len(args)), Why: b.why, Refer: b.from}
+	if len(b.args) < len(args) {
+		b.args = make([]Arg, 512)
+	}
+	s := Step{Call: name, Args: b.args[:len(args):len(args)], Why: b.why, Refer: b.from}
+	b.args = b.args[len(args):]
 	for i, a := range args {
 		switch a := a.(type) {
 		case int:
@@ -110,13 +121,10 @@ type label []jump
 
 type jump struct {
 	step int
-	err  int // index in Errs; onOK, onZero
+	err  int // index in Errs, or onOK
 }
 
-const (
-	onOK   = -1
-	onZero = -2
-)
+const onOK = -1
 
 // orTo has the plan go on at l after one of these errors.
 func (b *builder) orTo(l *label, errs ...abi.Errno) *builder {
@@ -133,22 +141,13 @@ func (b *builder) thenTo(l *label) *builder {
 	return b
 }
 
-// zeroTo has the plan go on at l after the result 0.
-func (b *builder) zeroTo(l *label) *builder {
-	*l = append(*l, jump{len(*b.list) - 1, onZero})
-	return b
-}
-
 // land puts l here: the next step is where its jumps lead.
 func (b *builder) land(l *label) {
 	for _, j := range *l {
 		s, n := &(*b.list)[j.step], len(*b.list)-1-j.step
-		switch j.err {
-		case onOK:
+		if j.err == onOK {
 			s.OK = n
-		case onZero:
-			s.Zero = n
-		default:
+		} else {
 			s.Errs[j.err].Steps = n
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"porthole/abi"
-	"porthole/caps"
 	"porthole/facts"
 )
 
@@ -218,7 +217,9 @@ func (b *builder) begin() error {
 	}
 	b.intoCgroup()
 	b.early()
-	b.guard()
+	if b.sharesPIDs() && (b.f.UID == 0 || !b.s.Process.Terminal) { // else after the start gate: an ordinary user could not fetch the terminal
+		b.shield()
+	}
 	if n := b.s.Process.OOMScoreAdj; n != nil && !b.mappedRoot() {
 		b.writeFile("/proc/self/oom_score_adj", fmt.Sprint(*n), "the kernel's killer judges the container by its own score")
 		if b.f.UID != 0 {
@@ -259,11 +260,14 @@ func (b *builder) early() {
 	})
 }
 
-// guard protects the child from what it will share a pid namespace with.
-func (b *builder) guard() {
-	if b.spaces.fresh&newPID == 0 {
-		b.call("prctl", prSetDumpable, 0, 0, 0, 0).because("nobody who sees this process may trace it or read its /proc files before execve")
-	}
+// sharesPIDs says that others see the child: it is not the first of a new pid namespace.
+func (b *builder) sharesPIDs() bool { return b.spaces.fresh&newPID == 0 }
+
+// shield lets nobody inside trace the child, read its /proc files or take its files before execve
+// makes it the container's own.
+func (b *builder) shield() {
+	b.call("prctl", prSetDumpable, 0, 0, 0, 0).because("until execve nobody who sees it may trace it or read its /proc files")
+	b.shielded = true
 }
 
 // openPaths opens what is named by a path of the host, as long as we see the host.
@@ -410,9 +414,4 @@ func (b *builder) refer(format string, a ...any) {
 	if said := b.o.Refer[b.from]; said != "" {
 		b.from = said
 	}
-}
-
-// may says whether the child holds c while it sets up.
-func (b *builder) may(c caps.Cap) bool {
-	return b.spaces.has(newUser) || b.f.Caps.Effective.Has(c)
 }

@@ -115,23 +115,33 @@ func (b *builder) scheduler() error {
 
 // finish is what follows the start gate.
 func (b *builder) finish() error {
+	if b.sharesPIDs() && !b.shielded {
+		b.shield()
+	}
 	if err := b.closeAndLimit(); err != nil {
 		return err
 	}
 	b.standardFiles()
 	b.terminal()
 	b.chdir()
-	nnp := b.s.Process.NoNewPrivileges
-	if !nnp {
+	late := b.filterLast()
+	if !late {
 		b.filter("while it still holds CAP_SYS_ADMIN, which installing takes without no_new_privs")
 	}
 	b.credentials()
 	b.dieWithParent()
-	if nnp {
+	if late {
 		b.filter("as late as can be: with no_new_privs installing takes no privilege")
 	}
 	b.exec()
 	return nil
+}
+
+// filterLast says whether the filter comes after everything else. A listener has to be fetched by
+// the parent, which may not without privileges once ids have changed (ptrace_may_access, kernel/ptrace.c).
+func (b *builder) filterLast() bool {
+	sc := b.o.Seccomp
+	return b.s.Process.NoNewPrivileges && (sc == nil || !sc.Listener || b.f.UID == 0)
 }
 
 func (b *builder) closeAndLimit() error {
@@ -253,12 +263,16 @@ func (b *builder) credentials() {
 	for _, c := range want.Ambient.List() {
 		b.call("prctl", prCapAmbient, ambientRaise, int(c), 0, 0).because(c.String() + " passes execve without being root")
 	}
+	if b.shielded {
+		b.shield() // fs.suid_dumpable may say otherwise of a process that changes ids (commit_creds, kernel/cred.c)
+	}
 }
 
-// dieWithParent says again what launch said at first.
+// dieWithParent says again what launch said at first: a change of ids undoes it, and a process just
+// made starts without (commit_creds, kernel/cred.c; copy_process, kernel/fork.c).
 func (b *builder) dieWithParent() {
 	if b.o.DieWithParent {
-		b.call("prctl", prSetPdeathsig, sigKill, 0, 0, 0).because("it ends with porthole: a change of ids undid that (commit_creds, kernel/cred.c), and a new process starts without")
+		b.call("prctl", prSetPdeathsig, sigKill, 0, 0, 0).because("it ends with porthole: a change of ids has undone that")
 	}
 }
 

@@ -72,7 +72,7 @@ func join(process *specs.Process, opt JoinOptions, f facts.Facts, bornFirst bool
 		b.terminal()
 	}
 	if opt.Namespaces&newPID == 0 && f.UID == 0 {
-		b.call("prctl", prSetDumpable, 0, 0, 0, 0).because("nobody who sees this process may trace it or read its /proc files before execve")
+		b.shield()
 	}
 	if n := process.OOMScoreAdj; n != nil {
 		b.writeFile("/proc/self/oom_score_adj", fmt.Sprint(*n), "the kernel's killer judges it by its own score")
@@ -145,7 +145,7 @@ func (b *builder) enterTarget(opt JoinOptions) {
 
 // bear makes the process and ends the one that made it.
 func (b *builder) bear() {
-	b.call("prctl", prSetDumpable, 0, 0, 0, 0).because("until execve nobody in the container may trace it or read its /proc files")
+	b.shield()
 	heir := b.slot("heir")
 	b.p.Heir = heir
 	b.call("clone", cloneParent|sigChld, nil, nil, nil, 0).because("the process itself, born in the container's pid namespace")

@@ -9,15 +9,15 @@ import (
 
 // mountOptions are a mount's options, sorted by what takes them.
 type mountOptions struct {
-	bind, recursive      bool   // bind, rbind
-	set, clear           uint64 // MOUNT_ATTR_* of the mount itself
-	deepSet, deepClear   uint64 // and of all beneath: rro, …
-	propagation          uint64 // MS_SHARED and its like, MS_REC with it; 0: none said
-	flags                []string
-	data                 [][2]string // key=value, for the filesystem
-	unknown              []string    // words that may be flags of the filesystem
-	mode                 bool        // data has a mode
-	readOnly, copyUp, id bool
+	bind, recursive    bool   // bind, rbind
+	set, clear         uint64 // MOUNT_ATTR_* of the mount itself
+	deepSet, deepClear uint64 // and of all beneath: rro, …
+	propagation        uint64 // MS_SHARED and its like, MS_REC with it; 0: none said
+	flags              []string
+	data               [][2]string // key=value, for the filesystem
+	unknown            []string    // words that may be flags of the filesystem
+	mode               bool        // data has a mode
+	readOnly           bool
 }
 
 // attrs are the words that change a mount's attributes: what they set, and what they clear. Each
@@ -45,7 +45,6 @@ var ignored = map[string]bool{
 // parseOptions sorts the words. It fails on what porthole cannot do and must not leave undone.
 func parseOptions(m specs.Mount) (o mountOptions, err error) {
 	o.bind = m.Type == "bind"
-	o.recursive = false
 	for _, w := range m.Options {
 		key, value, hasValue := strings.Cut(w, "=")
 		deep, rest := attrs[strings.TrimPrefix(w, "r")], strings.HasPrefix(w, "r")
