@@ -1,11 +1,13 @@
 package image
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
@@ -35,12 +37,11 @@ type HostOptions struct {
 //
 // Notes are what the user may want to know: parts that are read-only or left out.
 func Host(f facts.Facts, o HostOptions) (root plan.Root, c Config, notes []string, err error) {
-	file, err := os.Open("/proc/self/mountinfo")
+	text, err := readProc("/proc/self/mountinfo")
 	if err != nil {
 		return root, c, nil, err
 	}
-	all, err := mountinfo.GetMountsFromReader(file, nil)
-	file.Close()
+	all, err := mountinfo.GetMountsFromReader(bytes.NewReader(text), nil)
 	if err != nil {
 		return root, c, nil, fmt.Errorf("/proc/self/mountinfo: %w", err)
 	}
@@ -63,6 +64,29 @@ func Host(f facts.Facts, o HostOptions) (root plan.Root, c Config, notes []strin
 	}
 	root = plan.Root{Layers: h.layers, Scratch: o.Scratch, ScratchSize: o.ScratchSize}
 	return root, hostConfig(), h.notes, nil
+}
+
+// readProc reads a file of /proc in as few calls as there can be. os.ReadFile takes twice as
+// long: mountinfo can be polled, so that the runtime registers it with epoll.
+func readProc(path string) ([]byte, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	b := make([]byte, 0, 32<<10)
+	for {
+		n, err := unix.Read(fd, b[len(b):cap(b)])
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return nil, &os.PathError{Op: "read", Path: path, Err: err}
+		case n == 0:
+			return b, nil
+		default:
+			b = slices.Grow(b[:len(b)+n], 4<<10)
+		}
+	}
 }
 
 // hostConfig is the image config of this machine.
@@ -158,7 +182,8 @@ func (h *host) piece(path string, st unix.Stat_t) plan.Layer {
 }
 
 // maxEntries is how many a directory may have, in which something is mounted further below, to be
-// put together from its entries: each costs an overlay at every start. Fuller ones are bound as they are.
+// put together from its entries: each costs an overlay at every start. Fuller ones are bound as they are,
+// read-only, but for those in which everybody writes.
 const maxEntries = 64
 
 // compose is the way of a user namespace: an empty root, and in it a piece for each entry of
@@ -204,16 +229,16 @@ func (h *host) directory(path string) {
 	if m := h.at(path); m != nil && !h.keeps(m) {
 		return
 	}
-	if !h.reads(path, st) {
-		return
-	}
-	entries, err := os.ReadDir(path)
-	if err != nil || len(entries) == 0 {
+	if !h.reads(path, st) || empty(path) {
 		return
 	}
 	// Its entries one by one, where there are mounts below, and where a bind would
 	// bring our own directory along.
 	apart := h.below(path) || !h.overlay && under(h.scratch, path)
+	var entries []fs.DirEntry
+	if apart {
+		entries, _ = os.ReadDir(path)
+	}
 	switch {
 	case !apart && h.overlay:
 		// Owners other than the user's own are not mapped: the merged directory is the container's root's.
@@ -222,6 +247,10 @@ func (h *host) directory(path string) {
 		h.layers = append(h.layers, p)
 	case apart && len(entries) <= maxEntries:
 		h.entries(path, entries)
+	case mode&unix.S_ISVTX != 0:
+		if h.overlay { // else all is read-only, and that was said
+			h.note("%s is empty: it is too full to be put together around what is mounted below it", path)
+		}
 	case under(h.scratch, path):
 		h.note("%s is left out: filesystems and porthole's own directory are below it", path)
 	default:

@@ -153,7 +153,11 @@ func TestHostRootlessTooFull(t *testing.T) {
 		cat /srv/1/file; touch /srv/1/x || echo read-only`})
 	has(t, out, `notes ["/srv is read-only: filesystems are mounted below it"]`, "in", "read-only")
 
-	out = inRoot(t, 1000, trial{Host: true, Before: fill + "; mkdir /srv/scratch; chown 1000 /srv/scratch",
+	out = inRoot(t, 1000, trial{Host: true, Before: fill + "; chmod 1777 /srv", Root: plan.Root{Scratch: dir + "/scratch"}, Script: `
+		touch /srv/new; echo has: $(ls -A /srv); stat -c %a /srv`})
+	has(t, out, `notes ["/srv is empty: it is too full to be put together around what is mounted below it"]`, "has: new", "1777")
+
+	out = inRoot(t, 1000, trial{Host: true, Before: fill + "; chmod 755 /srv; mkdir /srv/scratch; chown 1000 /srv/scratch",
 		Root: plan.Root{Scratch: "/srv/scratch"}, Script: `echo left: $(ls -A /srv)`})
 	has(t, out, `notes ["/srv is left out: filesystems and porthole's own directory are below it"]`, "left:")
 }
@@ -161,7 +165,7 @@ func TestHostRootlessTooFull(t *testing.T) {
 // Without overlay in user namespaces the same pieces are bound, read-only.
 func TestHostRootlessWithoutOverlay(t *testing.T) {
 	out := inRoot(t, 1000, trial{Host: true, NoOverlay: true, Root: plan.Root{Scratch: scratch(t, 1000)}, Script: `
-		touch /usr/x || echo read-only; touch /run/x; cmp /bin/ls /usr/bin/ls && echo same`})
+		touch /usr/x || echo read-only; touch /run/x /tmp/x; cmp /bin/ls /usr/bin/ls && echo same`})
 	has(t, out, "layer /usr bind /usr", "read-only", "same",
 		`notes ["this kernel has no overlay in user namespaces (Linux 5.11): the host's files are read-only"]`)
 }
@@ -238,5 +242,21 @@ func TestVisible(t *testing.T) {
 				t.Error(d)
 			}
 		})
+	}
+}
+
+func BenchmarkHost(b *testing.B) {
+	for b.Loop() {
+		if _, _, _, err := Host(rooted, HostOptions{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkHostRootless(b *testing.B) {
+	for b.Loop() {
+		if _, _, _, err := Host(rootless, HostOptions{NewUser: true}); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

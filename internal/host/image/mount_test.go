@@ -246,6 +246,10 @@ func mountLayer(l plan.Layer, target, private string, userNS bool) error {
 	}
 }
 
+// alone lets go of what other programs have mounted in temporary directories, in the trial's namespace.
+const alone = `awk '$5 ~ "^(/var)?/tmp/" {print $5}' /proc/self/mountinfo | tac | xargs -r -n1 umount -l
+`
+
 // inRoot runs a trial's script in its root and returns what it prints. A uid other than 0 makes
 // it rootless: an ordinary user's process, mapped to root in a user namespace of its own.
 func inRoot(t *testing.T, uid int, tr trial) string {
@@ -267,7 +271,7 @@ func inRoot(t *testing.T, uid int, tr trial) string {
 	if uid != 0 {
 		become = fmt.Sprintf("exec setpriv --reuid=%d --regid=%d --clear-groups unshare -Urm ", uid, uid)
 	}
-	cmd := exec.Command("unshare", "-m", "/bin/sh", "-ec", tr.Before+"\n"+become+"/proc/self/fd/3 enter-root")
+	cmd := exec.Command("unshare", "-m", "/bin/sh", "-ec", alone+tr.Before+"\n"+become+"/proc/self/fd/3 enter-root")
 	cmd.ExtraFiles = []*os.File{self}
 	cmd.Stdin = strings.NewReader(string(in))
 	out, err := cmd.CombinedOutput()
