@@ -16,7 +16,7 @@ import (
 func (b *builder) cgroup(dest string, m specs.Mount, o mountOptions) error {
 	if b.f.Cgroup.Mode == facts.CgroupV2 || m.Type == "cgroup2" {
 		if b.spaces.has(newUser) && !b.spaces.has(newCgroup) {
-			b.p.Notes = append(b.p.Notes, dest+" is the host's: a user namespace may not mount one without a cgroup namespace")
+			b.note("%s is the host's: a user namespace may not mount one without a cgroup namespace", dest)
 			o.recursive, o.data, o.unknown, m.Source = true, nil, nil, "/sys/fs/cgroup"
 			tree := b.bindSource(m, o, false)
 			b.attach(tree, b.place(dest, NoSlot), "bind "+m.Source)

@@ -3,6 +3,9 @@ package plan
 import (
 	"fmt"
 	"path"
+	"slices"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"porthole/abi"
 	"porthole/caps"
@@ -42,10 +45,10 @@ func (b *builder) devices() error {
 		return err
 	}
 	dev := b.devDir()
-	_, own := b.fsAt["/dev"]
+	own := b.fsAt["/dev"].kind == "tmpfs"
 	for _, d := range list {
 		b.refer("%s", d.refer)
-		b.node(dev, own, d)
+		b.node(dev, d, own && !b.mountedOver(d.path))
 	}
 	b.from = ""
 
@@ -119,9 +122,15 @@ func (b *builder) deviceList() ([]device, error) {
 	return list, nil
 }
 
+// mountedOver says that the spec mounts something at p.
+func (b *builder) mountedOver(p string) bool {
+	return slices.ContainsFunc(b.s.Mounts, func(m specs.Mount) bool { return path.Clean("/"+m.Destination) == p })
+}
+
 // node makes a device node, or where that is not for us (mknod(2) takes CAP_MKNOD in the first
 // user namespace: vfs_mknod, fs/namei.c) binds the host's.
-func (b *builder) node(dev Slot, own bool, d device) {
+// empty says that nothing can be there yet.
+func (b *builder) node(dev Slot, d device, empty bool) {
 	dir, name := dev, path.Base(d.path)
 	if path.Dir(d.path) != "/dev" {
 		dir = b.parents(d.path)
@@ -134,7 +143,7 @@ func (b *builder) node(dev Slot, own bool, d device) {
 	}
 	var done label
 	b.call("mknodat", dir, name, d.kind|uint64(d.mode), devNumber(d.major, d.minor)).because(fmt.Sprintf("%s, %d:%d", d.path, d.major, d.minor))
-	if !own {
+	if !empty {
 		b.orTo(&done, eexist)
 	}
 	if d.uid != 0 || d.gid != 0 {
@@ -154,9 +163,9 @@ func (b *builder) console() error {
 	if !b.s.Process.Terminal {
 		return nil
 	}
-	pts, ok := b.fsAt["/dev/pts"]
 	b.from = "process.terminal"
-	if ok {
+	defer func() { b.from = "" }()
+	if pts, ok := b.fsAt["/dev/pts"]; ok {
 		b.call("openat", pts.mount, "ptmx", oRdwr|oNoctty|oCloexec).because("a terminal of the container's own")
 	} else {
 		b.call("openat2", b.root, "dev/pts/ptmx", openHow(oRdwr|oNoctty|oCloexec, resolveInRoot|resolveNoMagiclinks|resolveNoSymlinks), 24).
@@ -164,13 +173,13 @@ func (b *builder) console() error {
 	}
 	b.last().Into = SlotConsole
 	b.openSlave()
-
-	if dev, ok := b.fsAt["/dev"]; ok {
-		b.call("openat", dev.mount, "console", oCreat|oExcl|b.nofollow|oCloexec, 0o620).because("a file to bind the terminal over").or(eexist)
-		b.call("open_tree", b.tty, "", openTreeClone|openTreeCloexec|atEmptyPath).because("the terminal")
-		b.attach(b.to("console"), place{dir: dev.mount, name: "console"}, "/dev/console is the terminal")
+	if b.spaces.fresh&newNS == 0 {
+		return nil // /dev is a running container's
 	}
-	b.from = ""
+	dev := b.devDir()
+	b.call("openat", dev, "console", oCreat|oExcl|b.nofollow|oCloexec, 0o620).because("a file to bind the terminal over").or(eexist)
+	b.call("open_tree", b.tty, "", openTreeClone|openTreeCloexec|atEmptyPath).because("the terminal")
+	b.attach(b.to("console"), place{dir: dev, name: "console"}, "/dev/console is the terminal")
 	return nil
 }
 

@@ -228,9 +228,11 @@ func (b *builder) filter(why string) {
 		return
 	}
 	b.from = "linux.seccomp"
-	flags := uint64(sc.Policy.Flags)
+	// Of two flags one asks for a listener, and the other is pointless with one thread and not to be
+	// had with a listener (seccomp_set_mode_filter, kernel/seccomp.c).
+	flags := uint64(sc.Policy.Flags) &^ (flagTsync | flagWaitKillable)
 	if sc.Listener {
-		flags |= flagNewListener
+		flags |= flagNewListener | uint64(sc.Policy.Flags)&flagWaitKillable
 	}
 	b.call("seccomp", seccompSetFilter, flags, fprog(sc.Program)).because(why).tag("seccomp")
 	b.filtered = len(*b.list)

@@ -87,7 +87,9 @@ const (
 	ambientClear     = 4
 	capVersion3      = 0x20080522
 	seccompSetFilter = 1
-	flagNewListener  = 8 // SECCOMP_FILTER_FLAG_NEW_LISTENER
+	flagTsync        = 0x1  // SECCOMP_FILTER_FLAG_TSYNC
+	flagWaitKillable = 0x20 // SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+	flagNewListener  = 8    // SECCOMP_FILTER_FLAG_NEW_LISTENER
 
 	keyctlJoinSession = 1
 	keyctlSetPerm     = 5

@@ -16,13 +16,6 @@ import (
 // itself keeping symbolic links inside (RESOLVE_IN_ROOT), and move_mount joins the two. No
 // name inside the root filesystem is looked up twice, so that nobody can change it in between.
 
-// place is where a mount goes: an open file or directory, or a name in a directory that we made.
-type place struct {
-	dir  Slot
-	name string
-	at   string // its path, as far as known
-}
-
 // filesystem is a mount that the plan made itself, so that it knows what is in it.
 type filesystem struct {
 	kind  string
@@ -133,7 +126,7 @@ func checkProc(dest string, m specs.Mount, o mountOptions) error {
 // only its owner mounts one (sysfs_init_fs_context and sysfs_get_tree, fs/sysfs/mount.c).
 func (b *builder) substitute(m specs.Mount, o *mountOptions) specs.Mount {
 	if m.Type == "sysfs" && !o.bind && b.inUserNS() && !b.spaces.has(newNet) {
-		b.p.Notes = append(b.p.Notes, m.Destination+" is the host's: a user namespace may not mount one for the host's network")
+		b.note("%s is the host's: a user namespace may not mount one for the host's network", m.Destination)
 		o.bind, o.recursive, o.data, o.unknown = true, true, nil, nil
 		o.deepSet |= o.set // what is mounted beneath the host's comes along
 		m.Source = "/sys"
@@ -188,7 +181,6 @@ func (b *builder) openSourcesHere() error {
 			b.clone[i] = b.bindSource(m, o, true)
 		}
 	}
-	b.p.Notes = nil // substitute says it again, at its turn
 	b.from = ""
 	return nil
 }
@@ -210,7 +202,8 @@ func (b *builder) layerSource(i int, l Layer) Slot {
 }
 
 // bindSource clones the source of a bind mount and gives it its attributes. early says that the
-// clone still belongs to the host's peer groups.
+// clone still belongs to the host's peer groups. A word that takes a restriction away (suid, dev,
+// exec) does so; rw alone does not make a read-only source writable, as it does not in runc.
 func (b *builder) bindSource(m specs.Mount, o mountOptions, early bool) Slot {
 	flags := openTreeClone | openTreeCloexec
 	if o.recursive {
@@ -235,8 +228,6 @@ func (b *builder) bindSource(m specs.Mount, o mountOptions, early bool) Slot {
 	if p := o.propagation &^ msRec; p == msUnbindable || p == msShared && !early {
 		b.setPropagation(tree, p, o.propagation&msRec != 0)
 	}
-	// A word for what is not restricted clears nothing by itself but what was said: rw is what a bind
-	// mount has anyway, and taking nosuid away from a mount that has it must be asked for.
 	if clear := o.clear &^ attrRdonly; o.set|clear != 0 {
 		b.setAttr(tree, o.set, clear, false, strings.Join(m.Options, ","))
 	}
@@ -247,85 +238,9 @@ func (b *builder) bindSource(m specs.Mount, o mountOptions, early bool) Slot {
 		for _, d := range o.data {
 			extra = append(extra, d[0]+"="+d[1])
 		}
-		b.p.Notes = append(b.p.Notes, fmt.Sprintf("%s: %s: of no effect on a bind mount", m.Destination, strings.Join(extra, ",")))
+		b.note("%s: %s: of no effect on a bind mount", m.Destination, strings.Join(extra, ","))
 	}
 	return tree
-}
-
-func (b *builder) propagate(tree Slot, flag uint64) { b.setPropagation(tree, flag, true) }
-
-func (b *builder) setPropagation(tree Slot, flag uint64, deep bool) {
-	why := map[uint64]string{msPrivate: "later mounts of the host stay out", msSlave: "later mounts of the host show up here",
-		msShared: "mounts show up on both sides", msUnbindable: "it is not to be bound elsewhere"}[flag]
-	if b.f.Features.MountSetattr {
-		b.call("mount_setattr", tree, "", emptyPath(deep), mountAttr(0, 0, flag), sizeofMountAttr).because(why)
-		return
-	}
-	if deep {
-		flag |= msRec
-	}
-	b.pending = append(b.pending, pendingAttr{tree, flag, why})
-}
-
-// setAttr changes a mount's attributes.
-func (b *builder) setAttr(mnt Slot, set, clear uint64, deep bool, why string) {
-	if set&attrAtime != 0 {
-		clear |= attrAtime // its three values are one field, to be cleared as a whole (mount_setattr(2))
-	}
-	if b.f.Features.MountSetattr {
-		b.call("mount_setattr", mnt, "", emptyPath(deep), mountAttr(set, clear, 0), sizeofMountAttr).because(why)
-		return
-	}
-	flags := uint64(msRemount | msBind)
-	for _, w := range []struct{ attr, flag uint64 }{{attrRdonly, msRdonly}, {attrNosuid, msNosuid}, {attrNodev, msNodev}, {attrNoexec, msNoexec},
-		{attrNoatime, msNoatime}, {attrNodiratime, msNodiratime}, {attrStrictatime, msStrictatime}} {
-		if set&w.attr != 0 {
-			flags |= w.flag
-		}
-	}
-	b.pending = append(b.pending, pendingAttr{mnt, flags, why})
-}
-
-// pendingAttr is a change that a kernel without mount_setattr (Linux 5.12) makes to a mount that
-// has its place: mount(2) by the name that the host's procfs has for its fd.
-type pendingAttr struct {
-	mount Slot
-	flags uint64
-	why   string
-}
-
-// settleFD is a number that no other file of the child has.
-const settleFD = 900
-
-func (b *builder) settle(mnt Slot) {
-	keep := b.pending[:0]
-	for _, a := range b.pending {
-		if a.mount != mnt {
-			keep = append(keep, a)
-			continue
-		}
-		b.call("dup3", mnt, settleFD, oCloexec).because("a number to call it by, for want of mount_setattr (Linux 5.12)")
-		b.call("mount", nil, fmt.Sprint("/proc/self/fd/", settleFD), nil, a.flags, nil).because(a.why)
-	}
-	b.pending = keep
-}
-
-// setPlaced changes the attributes of a directory's mount that has its place already.
-func (b *builder) setPlaced(mnt Slot, set uint64, why string) {
-	if b.setAttr(mnt, set, 0, false, why); b.f.Features.MountSetattr {
-		return
-	}
-	flags := b.pending[len(b.pending)-1].flags
-	b.pending = b.pending[:len(b.pending)-1]
-	b.call("fchdir", mnt).because("to call it \".\", for want of mount_setattr (Linux 5.12)")
-	b.call("mount", nil, ".", nil, flags, nil).because(why)
-}
-
-func emptyPath(deep bool) int {
-	if deep {
-		return atEmptyPath | atRecursive
-	}
-	return atEmptyPath
 }
 
 // newFS makes a filesystem of the mount's type, in no place yet.
@@ -363,151 +278,17 @@ func (b *builder) attach(mnt Slot, p place, why string) *builder {
 	return b
 }
 
-// covered forgets what the plan knew of the files at and beneath dest.
-func (b *builder) covered(dest string) {
-	for at := range b.fsAt {
-		if at == dest || strings.HasPrefix(at, dest+"/") {
-			delete(b.fsAt, at)
-		}
-	}
-}
-
-// rules are how a path inside the root filesystem is resolved: links lead to places inside only;
-// those of procfs that lead anywhere (magic links) are refused; and in /proc and /sys, and for
-// /dev itself, all are (CVE-2019-19921, CVE-2025-52565).
-func rules(p string) uint64 {
-	for _, top := range []string{"/proc", "/sys"} {
-		if p == top || strings.HasPrefix(p, top+"/") {
-			return resolveInRoot | resolveNoMagiclinks | resolveNoSymlinks
-		}
-	}
-	if p == "/dev" {
-		return resolveInRoot | resolveNoMagiclinks | resolveNoSymlinks
-	}
-	return resolveInRoot | resolveNoMagiclinks
-}
-
-func rel(p string) string {
-	if p == "/" {
-		return "."
-	}
-	return p[1:]
-}
-
-// find opens p in the new root, as a path only.
-func (b *builder) find(p string, flags uint64) *builder {
-	return b.call("openat2", b.root, rel(p), openHow(oPath|oCloexec|flags, rules(p)), 24)
-}
-
-// place returns where to mount tree: what stands at p, and where there is nothing, a new
-// directory or empty file as suits the source. Without a source it is a directory.
-func (b *builder) place(p string, tree Slot) place { return b.placeFor(p, tree, 0o755) }
-
-func (b *builder) dirPlace(p string, mode int) place { return b.placeFor(p, NoSlot, mode) }
-
-func (b *builder) placeFor(p string, tree Slot, mode int) place {
-	name := path.Base(p)
-	if fs, ok := b.fsAt[path.Dir(p)]; ok && fs.kind == "tmpfs" {
-		b.make(fs.mount, name, tree, mode)
-		return place{fs.mount, name, p}
-	}
-	if b.kernelMade(p) {
-		b.find(p, 0).because("the place for " + p)
-		return place{b.to("at-" + name), "", p}
-	}
-	var done, again label
-	b.find(p, 0).because("the place for " + p).or(abi.ENOENT).thenTo(&done)
-	dest := b.to("at-" + name)
-	dir := b.parents(p)
-	b.make(dir, name, tree, mode)
-	b.land(&again)
-	b.find(p, 0).because("the place for " + p)
-	b.last().Into = dest
-	if tree != NoSlot {
-		b.or(abi.ENOENT).thenTo(&done)
-		b.call("openat", dir, name, oPath|b.nofollow|oCloexec).because("a link that leads nowhere is itself mounted over")
-		b.last().Into = dest
-	}
-	b.land(&done)
-	return place{dest, "", p}
-}
-
-// kernelMade says that p lies in a procfs or sysfs of ours, where nothing can be made.
-func (b *builder) kernelMade(p string) bool {
-	for p = path.Dir(p); p != "/"; p = path.Dir(p) {
-		if fs, ok := b.fsAt[p]; ok {
-			return fs.kind == "proc" || fs.kind == "sysfs"
-		}
-	}
-	return false
-}
-
-// make makes the directory, or the file where tree is one, unless it is there.
-func (b *builder) make(dir Slot, name string, tree Slot, mode int) {
-	if tree == NoSlot {
-		b.call("mkdirat", dir, name, mode).because("the place for it").or(eexist)
-		return
-	}
-	var file, done label
-	b.call("openat", tree, ".", oPath|b.directory|oCloexec).because("is it a directory?").orTo(&file, enotdir)
-	b.call("mkdirat", dir, name, mode).because("the place for it").orTo(&done, eexist).thenTo(&done)
-	b.land(&file)
-	b.call("openat", dir, name, oCreat|oExcl|b.nofollow|oCloexec, 0o755).because("the place for it").or(eexist)
-	b.land(&done)
-}
-
-// parents makes the directories above p where they are missing, and returns the last of them.
-func (b *builder) parents(p string) Slot {
-	dir, at := b.root, ""
-	for _, name := range strings.Split(path.Dir(p)[1:], "/") {
-		if name == "" {
-			break
-		}
-		at += "/" + name
-		b.call("mkdirat", dir, name, 0o755).because("on the way to " + p).or(eexist)
-		b.find(at, b.directory).because("on the way to " + p)
-		dir = b.to("dir")
-	}
-	return dir
-}
-
-// parent opens the directory above p, which is there.
-func (b *builder) parent(p string) Slot {
-	if dir := path.Dir(p); dir != "/" {
-		b.find(dir, b.directory).because("the directory of " + p)
-		return b.to("dir")
-	}
-	return b.root
-}
-
-// open returns the directory at p, made where it is missing.
-func (b *builder) open(p string) Slot {
-	if p == "/" {
-		return b.root
-	}
-	var done label
-	b.find(p, b.directory).because("the directory " + p).or(abi.ENOENT).thenTo(&done)
-	d := b.to(path.Base(p))
-	dir := b.parents(p)
-	b.call("mkdirat", dir, path.Base(p), 0o755).or(eexist)
-	b.find(p, b.directory)
-	b.last().Into = d
-	b.land(&done)
-	return d
-}
-
 // statMode leaves a file's mode in the slot returned: struct stat is laid over slots, and the one
 // that begins with st_mode is an argument whose upper bits the kernel ignores (umode_t).
 func (b *builder) statMode(file Slot) Slot {
-	cell := map[abi.Arch]int{abi.X86_64: 3}[b.f.Arch] // st_mode is at 24 there, at 16 elsewhere (asm-generic/stat.h)
-	if cell == 0 {
-		cell = 2
+	cell := Slot(2) // at 16 (asm-generic/stat.h)
+	if b.f.Arch == abi.X86_64 {
+		cell = 3 // at 24
 	}
 	first := b.slot("stat")
 	for range 17 { // 144 bytes at most
 		b.slot("stat")
 	}
 	b.call("fstat", file, Arg{Kind: ArgSlotAt, Slot: first}).because("what is there now")
-	b.last().Into = NoSlot
-	return first + Slot(cell)
+	return first + cell
 }

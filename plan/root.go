@@ -60,6 +60,7 @@ func (b *builder) rootFromPath(dir string) error {
 	} else {
 		b.call("move_mount", b.root, "", atFDCWD, dir, moveFromFD).because("pivot_root wants a mount point")
 	}
+	b.settle(b.root)
 	return nil
 }
 
@@ -88,6 +89,7 @@ func (b *builder) layer(i int, l Layer) error {
 		}
 		if i == 0 {
 			b.call("move_mount", tree, "", atFDCWD, "root", moveFromFD).because("the new root")
+			b.settle(tree)
 			b.root = tree
 			break
 		}
