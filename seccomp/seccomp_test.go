@@ -265,3 +265,21 @@ func TestConditionsThatSayNothing(t *testing.T) {
 		}
 	}
 }
+
+func TestARuleForSocketcallComesBeforeTwins(t *testing.T) {
+	nr, ok := abi.X86.Nr("socketcall")
+	if !ok {
+		t.Fatal("x86 has no socketcall")
+	}
+	p := Policy{
+		Default: Errno | 1, Arches: []abi.Arch{abi.X86},
+		Rules: []Rule{{Name: "setsockopt", Action: Allow}, {Name: "socketcall", Action: Errno | 38}},
+	}
+	if v := p.Decide(abi.X86, nr, [6]uint64{14}); v.Action != Errno|38 || v.Rule != 1 {
+		t.Errorf("socketcall(SYS_SETSOCKOPT): %v by rule %d, want the rule that names socketcall", v.Action, v.Rule)
+	}
+	p.Rules = p.Rules[:1]
+	if v := p.Decide(abi.X86, nr, [6]uint64{14}); v.Action != Allow {
+		t.Errorf("without that rule: %v, want setsockopt's twin", v.Action)
+	}
+}
