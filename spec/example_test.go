@@ -18,7 +18,7 @@ func machine() facts.Facts {
 	return facts.Facts{
 		Kernel: facts.Version{Major: 6, Minor: 18}, Arch: abi.X86_64, UserNS: facts.UserNS{Initial: true},
 		Caps:     caps.State{Bounding: all, Permitted: all, Effective: all},
-		Cgroup:   facts.Cgroup{Mode: facts.CgroupV2, Writable: true},
+		Cgroup:   facts.Cgroup{Mode: facts.CgroupV2, Writable: true, SwapLimit: true},
 		Features: facts.Features{Seccomp: true, CgroupNS: true, UserNSCreate: true},
 	}
 }

@@ -160,6 +160,10 @@ func (m *maker) resources() error {
 			swap = 2 * l.Memory
 		}
 		r.Memory = &specs.LinuxMemory{Limit: &l.Memory, Swap: &swap}
+		if !m.f.Cgroup.SwapLimit { // Docker, too, drops it and says so (verifyPlatformContainerResources)
+			r.Memory.Swap = nil
+			m.warn("--memory", "this kernel does not limit swap: memory is limited without it")
+		}
 	} else if l.MemorySwap != 0 {
 		r.Memory = &specs.LinuxMemory{Swap: &l.MemorySwap}
 	}

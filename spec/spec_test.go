@@ -32,7 +32,7 @@ func rootMachine() facts.Facts {
 		Kernel: facts.Version{Major: 6, Minor: 18}, Arch: abi.X86_64,
 		Caps:     caps.State{Bounding: allCaps(), Permitted: allCaps(), Effective: allCaps()},
 		UserNS:   facts.UserNS{Initial: true},
-		Cgroup:   facts.Cgroup{Mode: facts.CgroupV2, Writable: true},
+		Cgroup:   facts.Cgroup{Mode: facts.CgroupV2, Writable: true, SwapLimit: true},
 		Features: facts.Features{Seccomp: true, TimeNS: true, CgroupNS: true, MountSetattr: true, UserNSCreate: true},
 	}
 }
@@ -541,4 +541,14 @@ func FuzzParseRule(f *testing.F) {
 			t.Errorf("%q gave %+v", s, r)
 		}
 	})
+}
+
+func TestMemoryWithoutSwapAccounting(t *testing.T) {
+	f := rootMachine()
+	f.Cgroup.SwapLimit = false
+	s, warns := mustMake(t, workload.Workload{Limits: workload.Limits{Memory: 64 << 20}}, shell, plain, f)
+	m := s.Linux.Resources.Memory
+	if m == nil || m.Limit == nil || *m.Limit != 64<<20 || m.Swap != nil || len(warns) != 1 {
+		t.Errorf("memory %+v, warnings %v: want the limit without swap, and one warning", m, warns)
+	}
 }

@@ -234,7 +234,7 @@ func recordedMachine(host []string) (Image, Options, facts.Facts) {
 			Kernel: facts.Version{Major: 6, Minor: 18}, Arch: abi.X86_64,
 			Caps:     caps.State{Bounding: bounding, Permitted: bounding, Effective: bounding},
 			UserNS:   facts.UserNS{Initial: true},
-			Cgroup:   facts.Cgroup{Mode: facts.CgroupHybrid, Writable: true},
+			Cgroup:   facts.Cgroup{Mode: facts.CgroupHybrid, Writable: true, SwapLimit: true},
 			Features: facts.Features{Seccomp: true, TimeNS: true, CgroupNS: true, MountSetattr: true, UserNSCreate: true},
 		}
 }
