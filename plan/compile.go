@@ -217,7 +217,7 @@ func (b *builder) begin() error {
 	}
 	b.intoCgroup()
 	b.early()
-	if b.sharesPIDs() && (b.f.UID == 0 || !b.s.Process.Terminal) { // else after the start gate: an ordinary user could not fetch the terminal
+	if b.sharesPIDs() && b.f.UID == 0 {
 		b.shield()
 	}
 	if n := b.s.Process.OOMScoreAdj; n != nil && !b.mappedRoot() {
@@ -264,7 +264,9 @@ func (b *builder) early() {
 func (b *builder) sharesPIDs() bool { return b.spaces.fresh&newPID == 0 }
 
 // shield lets nobody inside trace the child, read its /proc files or take its files before execve
-// makes it the container's own.
+// makes it the container's own. An ordinary user's child takes it up only once its ids are mapped and
+// it is root of its user namespace: its files in /proc are root's from then on (task_dump_owner,
+// fs/proc/base.c), and the parent could not write the maps.
 func (b *builder) shield() {
 	b.call("prctl", prSetDumpable, 0, 0, 0, 0).because("until execve nobody who sees it may trace it or read its /proc files")
 	b.shielded = true
@@ -287,9 +289,9 @@ func (b *builder) waitIDs() error {
 	groups := b.spaces.fresh&newCgroup != 0 && b.o.Groups != nil && b.p.IntoCgroup == NoSlot
 	switch {
 	case maps:
-		b.gate(GateIDs, "the user namespace is empty until its ids are mapped")
+		b.gate(GateIDs, "ids are mapped", "the user namespace is still empty")
 	case groups:
-		b.gate(GateIDs, "the cgroup namespace is rooted at the group that the child is in")
+		b.gate(GateIDs, "it is in its groups", "the cgroup namespace will be rooted at the group that the child is in")
 	}
 	if maps {
 		return b.mapIDs()
@@ -318,6 +320,9 @@ func (b *builder) enter() error {
 		b.call("unshare", newCgroup).because("its own group is the top that it sees")
 	}
 	b.unshareTime()
+	if b.sharesPIDs() && b.f.UID != 0 && !b.s.Process.Terminal { // else after the start gate: an ordinary user could not fetch the terminal
+		b.shield()
+	}
 
 	b.call("setsid").because("a session of its own: no terminal of ours signals it")
 	b.call("umask", 0).because("modes are meant as written")
@@ -389,22 +394,22 @@ func (b *builder) loopback() {
 }
 
 // gate has the child wait for the parent.
-func (b *builder) gate(id GateID, why string) {
+func (b *builder) gate(id GateID, until, why string) {
 	b.call("write", SlotArrive, words(1), 8).because("tell the parent: " + why)
-	b.call("read", SlotPass, &Mem{Bytes: make([]byte, 1)}, 1).because("wait until " + id.String() + "; end if the parent is gone")
+	b.call("read", SlotPass, &Mem{Bytes: make([]byte, 1)}, 1).because("wait until " + until + "; end if the parent is gone")
 	b.last().Zero = ZeroFails
 	b.p.Gates = append(b.p.Gates, Gate{ID: id, At: len(b.p.Child) - 1, Why: why})
 }
 
 func (b *builder) waitNetwork() error {
 	if b.o.Network {
-		b.gate(GateNetwork, "the parent furnishes the network, and hooks see the mounts")
+		b.gate(GateNetwork, "the network is ready", "the mounts are there, for hooks to see, and the network is to be furnished")
 	}
 	return nil
 }
 
 func (b *builder) waitStart() error {
-	b.gate(GateStart, "everything is set up")
+	b.gate(GateStart, "it is to start", "everything is set up")
 	return nil
 }
 

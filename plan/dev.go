@@ -73,7 +73,7 @@ func (b *builder) devDir() Slot {
 	if fs, ok := b.fsAt["/dev"]; ok && fs.kind == "tmpfs" {
 		return fs.mount
 	}
-	return b.open("/dev")
+	return b.open("/dev", "dev")
 }
 
 // deviceList is the standard nodes and the spec's; one of the spec's replaces a standard one.

@@ -239,7 +239,7 @@ func (b *builder) filter(why string) {
 	b.from = ""
 	if sc.Listener {
 		b.last().Into = SlotListener
-		b.gate(GateListener, "a listener is there to be fetched")
+		b.gate(GateListener, "the listener is fetched", "a listener is there")
 	}
 }
 

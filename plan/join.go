@@ -83,13 +83,13 @@ func join(process *specs.Process, opt JoinOptions, f facts.Facts, bornFirst bool
 	if err := b.label(); err != nil {
 		return nil, err
 	}
-	b.gate(GateIDs, "it is to be in the container's groups before it is in the container")
+	b.gate(GateIDs, "it is in its groups", "it is to be in the container's groups before it is in the container")
 	b.enterTarget(opt)
 	if err := errors.Join(b.console(), b.process()); err != nil {
 		return nil, err
 	}
 	b.call("umask", b.umask()).because("what its process starts with")
-	b.gate(GateStart, "everything is set up")
+	b.gate(GateStart, "it is to start", "everything is set up")
 
 	if err := b.closeAndLimit(); err != nil {
 		return nil, err

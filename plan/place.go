@@ -122,14 +122,14 @@ func (b *builder) parent(p string) Slot {
 	return b.root
 }
 
-// open returns the directory at p, made where it is missing.
-func (b *builder) open(p string) Slot {
+// open opens the directory at p into a new slot, made where it is missing.
+func (b *builder) open(p, slot string) Slot {
 	if p == "/" {
 		return b.root
 	}
 	var done label
 	b.find(p, b.directory).because("the directory " + p).or(abi.ENOENT).thenTo(&done)
-	d := b.to(path.Base(p))
+	d := b.to(slot)
 	dir := b.parents(p)
 	b.call("mkdirat", dir, path.Base(p), 0o755).or(eexist)
 	b.find(p, b.directory)

@@ -6,6 +6,8 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -243,6 +245,56 @@ func firstDifference(got, want string) string {
 		}
 	}
 	return "it ends early; want " + w[len(g)]
+}
+
+// TestDocs holds the plans in docs/start.md against the golden files that they are cut from:
+// "```plan NAME" begins such a part. With -update steps get their new numbers.
+func TestDocs(t *testing.T) {
+	const file = "../docs/start.md"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digits := regexp.MustCompile(`[0-9]+`)
+	plain := func(l string) string { return strings.Join(strings.Fields(digits.ReplaceAllString(l, "#")), " ") }
+	lines, checked := strings.Split(string(text), "\n"), 0
+	var golden []string
+	for i, l := range lines {
+		if name, ok := strings.CutPrefix(l, "```plan "); ok {
+			ar, err := txtar.ParseFile("testdata/" + name + ".txtar")
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden = strings.Split(string(ar.Files[len(ar.Files)-1].Data), "\n")
+			continue
+		}
+		if strings.HasPrefix(l, "```") {
+			golden = nil
+		}
+		if golden == nil {
+			continue
+		}
+		checked++
+		at := slices.Index(golden, l)
+		if at < 0 && *update {
+			if at = slices.IndexFunc(golden, func(g string) bool { return plain(g) == plain(l) }); at >= 0 {
+				lines[i] = golden[at]
+			}
+		}
+		if at < 0 {
+			t.Errorf("docs/start.md:%d: no such line in the plan: %s", i+1, l)
+			continue
+		}
+		golden = golden[at+1:] // in their order
+	}
+	if checked < 50 {
+		t.Errorf("only %d lines were checked", checked)
+	}
+	if *update {
+		if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func BenchmarkCompile(b *testing.B) {

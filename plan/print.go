@@ -199,7 +199,8 @@ var enums = map[string]map[int]func(s Step, v uint64) string{
 		}
 		return strconv.FormatUint(v, 10)
 	}},
-	"dup3": {2: func(_ Step, v uint64) string { return abi.Flags("open", v) }},
+	"dup3":  {2: func(_ Step, v uint64) string { return strings.Replace(abi.Flags("open", v), "O_RDONLY", "0", 1) }},
+	"umask": {0: func(_ Step, v uint64) string { return fmt.Sprintf("%#o", v) }},
 }
 
 // memory says what lies at the address that is an argument, where it is no string.

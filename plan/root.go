@@ -117,6 +117,7 @@ func (b *builder) layer(i int, l Layer) error {
 		if len(l.File) > 0 {
 			b.call("write", file, &Mem{Bytes: slices.Clone(l.File)}, len(l.File))
 		}
+		b.call("close", file).because("a file open for writing keeps its mount from becoming read-only")
 	}
 	return nil
 }
@@ -195,7 +196,7 @@ func overlayPath(p string, list bool) string {
 // cannot be a directory of the host (CVE-2024-21626).
 func (b *builder) workdir() error {
 	b.from = "process.cwd"
-	b.cwd = b.open(path.Clean(b.s.Process.Cwd))
+	b.cwd = b.open(path.Clean(b.s.Process.Cwd), "cwd")
 	b.from = ""
 	return nil
 }
