@@ -56,6 +56,7 @@ var tools = map[string]bool{
 	"":                      true,
 	"internal/gen/abi":      true,
 	"internal/gen/profiles": true,
+	"internal/leaktest":     true,
 }
 
 // pure says that a package is of the pure half: no system calls, files, clock or goroutines.
