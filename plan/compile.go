@@ -272,6 +272,12 @@ func (b *builder) shield() {
 	b.shielded = true
 }
 
+// fetches says that the parent takes an open file from the child, which an ordinary user may not
+// where the child is shielded (pidfd_getfd wants what ptrace does).
+func (b *builder) fetches() bool { return b.s.Process.Terminal || b.listens() }
+
+func (b *builder) listens() bool { return b.o.Seccomp != nil && b.o.Seccomp.Listener }
+
 // openPaths opens what is named by a path of the host, as long as we see the host.
 func (b *builder) openPaths() error {
 	for i := range b.spaces.joined {
@@ -320,7 +326,7 @@ func (b *builder) enter() error {
 		b.call("unshare", newCgroup).because("its own group is the top that it sees")
 	}
 	b.unshareTime()
-	if b.sharesPIDs() && b.f.UID != 0 && !b.s.Process.Terminal { // else after the start gate: an ordinary user could not fetch the terminal
+	if b.sharesPIDs() && b.f.UID != 0 && !b.fetches() { // else as soon as the parent has fetched it
 		b.shield()
 	}
 

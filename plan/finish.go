@@ -115,7 +115,7 @@ func (b *builder) scheduler() error {
 
 // finish is what follows the start gate.
 func (b *builder) finish() error {
-	if b.sharesPIDs() && !b.shielded {
+	if b.sharesPIDs() && !b.shielded && (b.f.UID == 0 || !b.listens()) {
 		b.shield()
 	}
 	if err := b.closeAndLimit(); err != nil {
@@ -129,6 +129,9 @@ func (b *builder) finish() error {
 		b.filter("while it still holds CAP_SYS_ADMIN, which installing takes without no_new_privs")
 	}
 	b.credentials()
+	if b.sharesPIDs() && !b.shielded {
+		b.shield() // its listener has been fetched
+	}
 	b.dieWithParent()
 	if late {
 		b.filter("as late as can be: with no_new_privs installing takes no privilege")
@@ -140,8 +143,7 @@ func (b *builder) finish() error {
 // filterLast says whether the filter comes after everything else. A listener has to be fetched by
 // the parent, which may not without privileges once ids have changed (ptrace_may_access, kernel/ptrace.c).
 func (b *builder) filterLast() bool {
-	sc := b.o.Seccomp
-	return b.s.Process.NoNewPrivileges && (sc == nil || !sc.Listener || b.f.UID == 0)
+	return b.s.Process.NoNewPrivileges && (!b.listens() || b.f.UID == 0)
 }
 
 func (b *builder) closeAndLimit() error {

@@ -91,6 +91,10 @@ func (e *Engine) Detach(ctx context.Context, w workload.Workload, remove bool) (
 
 // Monitor runs the container id, whose directory was made and locked by Detach, to its end.
 func (e *Engine) Monitor(ctx context.Context, id string) error {
+	return e.monitor(ctx, id, RunOptions{})
+}
+
+func (e *Engine) monitor(ctx context.Context, id string, opt RunOptions) error {
 	claim := container.Inherit(e.containers(), id, monitorLock)
 	ready := os.NewFile(monitorReady, "ready")
 	unix.CloseOnExec(monitorReady)
@@ -105,10 +109,11 @@ func (e *Engine) Monitor(ctx context.Context, id string) error {
 		return err
 	}
 	started := false
-	_, err = e.run(ctx, r, claim, RunOptions{Remove: r.Remove, Started: func(string) {
+	opt.Remove, opt.Started = r.Remove, func(string) {
 		started = true
 		say(verdict{})
-	}})
+	}
+	_, err = e.run(ctx, r, claim, opt)
 	if err != nil && !started {
 		code := 125
 		var coded interface{ ExitCode() int }

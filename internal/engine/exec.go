@@ -49,6 +49,9 @@ func (e *Engine) Exec(ctx context.Context, x workload.Exec, opt ExecOptions) (co
 		}
 		cfg.Stdin, cfg.Stdout, cfg.Stderr = pipes.child[0], pipes.child[1], pipes.child[2]
 	}
+	if opt.Adjust != nil {
+		opt.Adjust(&cfg)
+	}
 	signals := catch()
 	defer signals.stop()
 	p, err := s.Exec(ctx, cfg)
@@ -87,4 +90,6 @@ func (e *Engine) Exec(ctx context.Context, x workload.Exec, opt ExecOptions) (co
 type ExecOptions struct {
 	Streams Streams
 	Sealed  bool // this process runs from an image that nobody can write to
+	// Adjust, where not nil, may change what is about to be made: a test's pauses.
+	Adjust func(*container.ExecConfig)
 }

@@ -31,6 +31,7 @@ type ExecConfig struct {
 	NoFile                [2]uint64
 	Sealed                bool // see launch.Options
 	Times                 bool
+	PauseAfter            int // for tests: see launch.Options
 }
 
 // Process is one that Exec added: our child, in the container.
@@ -107,7 +108,7 @@ func (s *State) Exec(ctx context.Context, cfg ExecConfig) (*Process, error) {
 	defer done()
 	fds[plan.SlotTarget] = target
 	x := &Process{plan: p, Notes: p.Notes}
-	if x.proc, err = launch.Start(p, launch.Options{Fds: fds, Sealed: cfg.Sealed, Times: cfg.Times}); err != nil {
+	if x.proc, err = launch.Start(p, launch.Options{Fds: fds, Sealed: cfg.Sealed, Times: cfg.Times, PauseAfter: cfg.PauseAfter}); err != nil {
 		return nil, explain(p, cfg.Process.Args[0], err)
 	}
 	if err := x.lead(ctx, group, cfg.Watch, cfg.Process.Terminal); err != nil {
