@@ -348,14 +348,12 @@ func (b *builder) user() {
 			b.note("process.user.additionalGids: left out: a user namespace with no more than one's own id has no setgroups")
 		}
 	} else {
-		groups := &Mem{}
+		var list any
+		why := "none of our further groups"
 		if len(u.AdditionalGids) > 0 {
-			groups = halfWords(u.AdditionalGids...)
+			list, why = halfWords(u.AdditionalGids...), "its further groups, and none of ours"
 		}
-		b.call("setgroups", len(u.AdditionalGids), groups).because("its further groups, and none of ours").tag("user")
-		if len(u.AdditionalGids) == 0 {
-			b.last().Args[1] = Arg{}
-		}
+		b.call("setgroups", len(u.AdditionalGids), list).because(why).tag("user")
 	}
 	b.call("setresgid", int(u.GID), int(u.GID), int(u.GID)).because("its group").tag("user")
 	b.call("setresuid", int(u.UID), int(u.UID), int(u.UID)).because("its user").tag("user")
