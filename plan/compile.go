@@ -21,7 +21,7 @@ import (
 // libcontainer/init_linux.go and Init in libcontainer/standard_init_linux.go, release 1.2.
 func Compile(s *specs.Spec, opt Options, f facts.Facts) (*Plan, error) {
 	b := newBuilder(f)
-	b.s, b.o = s, &opt
+	b.s, b.o, b.denyGroups = s, &opt, opt.DenyGroups
 	if err := b.check(); err != nil {
 		return nil, err
 	}
@@ -133,13 +133,10 @@ func (b *builder) check() error {
 	if b.spaces.fresh&newUser != 0 && len(s.Linux.UIDMappings) == 0 {
 		return errors.New("linux.uidMappings: missing: a new user namespace needs them")
 	}
-	own := func(flag uint64, what, field string) error {
-		if field != "" && !b.spaces.has(flag) {
-			return fmt.Errorf("%s: would change the host's: it needs a %q namespace", what, map[uint64]string{newUTS: "uts", newTime: "time"}[flag])
-		}
-		return nil
+	if s.Hostname+s.Domainname != "" && !b.spaces.has(newUTS) {
+		return errors.New("hostname: would change the host's: it needs a \"uts\" namespace")
 	}
-	return errors.Join(own(newUTS, "hostname", s.Hostname), own(newUTS, "domainname", s.Domainname), b.checkFeatures())
+	return b.checkFeatures()
 }
 
 // checkFeatures refuses by name what this kernel lacks.
@@ -215,6 +212,9 @@ func (b *builder) begin() error {
 	if b.mappedRoot() {
 		b.p.Clone &^= newIPC // its mqueue filesystem belongs to whoever makes it, who must be root inside (mqueue_get_inode, ipc/mqueue.c)
 	}
+	if b.joinsUser() {
+		b.p.Clone = 0 // all others are to belong to the user namespace that is entered first: bear makes them
+	}
 	b.intoCgroup()
 	b.early()
 	if b.sharesPIDs() && b.f.UID == 0 {
@@ -248,7 +248,7 @@ func (b *builder) early() {
 	b.in(&b.p.Before, func() {
 		for i := range b.spaces.joined {
 			j := &b.spaces.joined[i]
-			if j.flag != newPID && !(b.spaces.fresh&newUser != 0 && j.flag != newTime) {
+			if b.joinsUser() || j.flag != newPID && !(b.spaces.fresh&newUser != 0 && j.flag != newTime) {
 				continue
 			}
 			j.early = true
@@ -259,6 +259,9 @@ func (b *builder) early() {
 		}
 	})
 }
+
+// joinsUser says that the container's user namespace is one that exists.
+func (b *builder) joinsUser() bool { return b.spaces.has(newUser) && b.spaces.fresh&newUser == 0 }
 
 // sharesPIDs says that others see the child: it is not the first of a new pid namespace.
 func (b *builder) sharesPIDs() bool { return b.spaces.fresh&newPID == 0 }
@@ -319,7 +322,9 @@ func (b *builder) enter() error {
 		b.becomeRoot()
 	}
 	enter(false)
-	if late := b.spaces.fresh & newIPC &^ b.p.Clone; late != 0 {
+	if b.joinsUser() {
+		b.bear(b.spaces.fresh&^(newCgroup|newTime), "the container's own process, with namespaces that belong to that user namespace")
+	} else if late := b.spaces.fresh & newIPC &^ b.p.Clone; late != 0 {
 		b.call("unshare", late).because("made by root of the user namespace, whom its files then belong to")
 	}
 	if b.spaces.fresh&newCgroup != 0 {

@@ -47,6 +47,7 @@ var hints = []struct {
 	{"write", "sysctl", "", abi.EINVAL, "the kernel does not take that value", ""},
 	{"openat2", "sysctl", "", abi.EACCES, "that parameter may not be written in a user namespace", ""},
 	{"setns", "", "", abi.EPERM, "entering that namespace takes CAP_SYS_ADMIN in the user namespace that owns it", "run as its owner"},
+	{"setgroups", "user", "", abi.EPERM, "the user namespace has setgroups denied, as all have in which an ordinary user mapped no more than its own group", "a range in /etc/subgid"},
 	{"setgroups", "user", "", abi.EINVAL, "a group is not mapped in the user namespace", "map it: /etc/subgid"},
 	{"setresgid", "user", "", abi.EINVAL, "the group is not mapped in the user namespace", "map it: /etc/subgid"},
 	{"setresuid", "user", "", abi.EINVAL, "the user is not mapped in the user namespace", "map it: /etc/subuid"},

@@ -393,6 +393,12 @@ func randomCase(t testing.TB, r *rand.Rand) (*specs.Spec, given, facts.Facts) {
 		s.Linux.GIDMappings = s.Linux.UIDMappings
 		maybe(2, func() { f.UID, f.GID, f.Caps.Effective, f.Caps.Permitted = 1000, 1000, 0, 0; g.Groups = nil })
 	})
+	maybe(6, func() {
+		if !slices.ContainsFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.UserNamespace }) {
+			s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace, Path: "/proc/7/ns/x"})
+			g.DenyGroups = r.Intn(2) == 0
+		}
+	})
 	maybe(4, func() { s.Linux.RootfsPropagation = pick("shared", "rslave", "private", "unbindable") })
 	maybe(8, func() {
 		s.Linux.MaskedPaths, s.Linux.ReadonlyPaths = []string{"/etc/shadow", "/proc/keys"}, []string{"/etc", "/proc/sys/kernel"}

@@ -66,7 +66,8 @@ func join(process *specs.Process, opt JoinOptions, f facts.Facts, bornFirst bool
 
 	born := func() {
 		if opt.Namespaces&newPID != 0 {
-			b.bear()
+			b.shield()
+			b.bear(0, "the process itself, born in the container's pid namespace")
 		}
 		b.call("setsid").because("a session of its own")
 		b.terminal()
@@ -143,12 +144,11 @@ func (b *builder) enterTarget(opt JoinOptions) {
 	}
 }
 
-// bear makes the process and ends the one that made it.
-func (b *builder) bear() {
-	b.shield()
+// bear makes the process, with new namespaces, and ends the one that makes it.
+func (b *builder) bear(spaces uint64, why string) {
 	heir := b.slot("heir")
 	b.p.Heir = heir
-	b.call("clone", cloneParent|sigChld, nil, nil, nil, 0).because("the process itself, born in the container's pid namespace")
+	b.call("clone", cloneParent|sigChld|spaces, nil, nil, nil, 0).because(why)
 	b.last().Into = heir
 	b.last().Zero = 1
 	b.call("exit_group", 0).because("this one has done its work")

@@ -67,6 +67,11 @@ func (b *builder) mount(i int, m specs.Mount) error {
 		b.attach(tree, b.place(dest, tree), "bind "+m.Source)
 		return nil
 	}
+	for _, d := range append(o.data, [2]string{"source", m.Source}) {
+		if len(d[1]) > maxOption {
+			return fmt.Errorf("options: %s: %d bytes, and fsconfig(2) takes %d", d[0], len(d[1]), maxOption)
+		}
+	}
 	if m.Type == "cgroup" || m.Type == "cgroup2" {
 		return b.cgroup(dest, m, o)
 	}
@@ -100,6 +105,9 @@ func (b *builder) mount(i int, m specs.Mount) error {
 	}
 	return nil
 }
+
+// maxOption is the longest value of an option (strndup_user in fsconfig, fs/fsopen.c).
+const maxOption = 255
 
 // checkProc lets nothing but procfs be mounted at /proc, and beneath it only what emulates
 // single files there: a plain directory at /proc has fooled runtimes into writing labels to a

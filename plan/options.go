@@ -22,6 +22,10 @@ type Options struct {
 	Init    bool // run the command under the small init of SlotInit
 	Inherit int  // so many fds from 3 on are the container's, as they are the parent's
 
+	// DenyGroups says that setgroups(2) is denied in the user namespace that the spec enters by its
+	// path (/proc/PID/setgroups); of a new one the plan knows.
+	DenyGroups bool
+
 	DieWithParent bool // kill the child when the thread that cloned it ends
 	NoPivot       bool // move the root over "/" and chroot: pivot_root(2) refuses an initramfs
 	NoKeyring     bool // stay in the caller's session keyring
