@@ -12,7 +12,8 @@ import (
 	"porthole/workload"
 )
 
-// Exec runs one more process in a running container and returns its exit code.
+// Exec runs one more process in a running container and returns its exit code. One in the background
+// (x.Detach) is left to itself once its program runs, with nothing to read from and nobody to read it.
 func (e *Engine) Exec(ctx context.Context, x workload.Exec, opt ExecOptions) (code int, err error) {
 	r, s, err := e.open(x.Container)
 	if err != nil {
@@ -23,6 +24,12 @@ func (e *Engine) Exec(ctx context.Context, x workload.Exec, opt ExecOptions) (co
 	}
 	if s.Status == container.Paused {
 		return 0, errors.New("container " + r.Name + " is paused: unpause it first")
+	}
+	if x.Detach {
+		if x.TTY {
+			return 0, errors.New("-d with -t is not supported: nobody would hold the terminal")
+		}
+		x.Stdin, opt.Streams = false, Streams{}
 	}
 	img, err := e.inside(r, s)
 	if err != nil {
@@ -40,7 +47,7 @@ func (e *Engine) Exec(ctx context.Context, x workload.Exec, opt ExecOptions) (co
 		return 0, err
 	}
 	cfg := container.ExecConfig{
-		Process: process, Facts: e.facts, Policy: policy, Owned: true, NoFile: nofile.Limit(), Sealed: opt.Sealed,
+		Process: process, Facts: e.facts, Policy: policy, Owned: !x.Detach, NoFile: nofile.Limit(), Sealed: opt.Sealed,
 	}
 	var pipes *stdio
 	if !x.TTY {
@@ -63,6 +70,10 @@ func (e *Engine) Exec(ctx context.Context, x workload.Exec, opt ExecOptions) (co
 	}
 	for _, n := range p.Notes {
 		e.warn(n)
+	}
+	if x.Detach {
+		pipes.started()
+		return 0, nil
 	}
 	var term *terminal
 	if pipes != nil {
