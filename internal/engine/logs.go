@@ -37,7 +37,7 @@ func (e *Engine) Logs(ref string, opt LogOptions, out, errs io.Writer) error {
 	}
 	f, err := os.Open(filepath.Join(e.dir(r.ID), logFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("container %s keeps no log (it ran in the foreground, with --rm or a terminal)", r.Name)
+		return fmt.Errorf("container %s keeps no log: it runs in the foreground with --rm", r.Name)
 	}
 	if err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 // RunOptions say how a workload is run.
 type RunOptions struct {
 	Remove  bool // take everything away when it ends
+	Log     bool // keep what it writes for `logs` even so: it runs in the background
 	Streams Streams
 
 	// Started, where not nil, is called once the user's program runs.
@@ -137,7 +138,7 @@ func (e *Engine) begin(ctx context.Context, r *Record, claim *container.Claim, o
 
 // start fills s. Its caller abandons that where it fails.
 func (e *Engine) start(ctx context.Context, s *session, w workload.Workload, claim *container.Claim, cfg container.Config, opt RunOptions, remove bool) (err error) {
-	if !remove {
+	if opt.Log || !remove {
 		if s.log, err = newLog(filepath.Join(claim.Dir, logFile)); err != nil {
 			return err
 		}
