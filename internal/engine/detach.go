@@ -109,7 +109,8 @@ func (e *Engine) monitor(ctx context.Context, id string, opt RunOptions) error {
 		return err
 	}
 	started := false
-	opt.Remove, opt.Started = r.Remove, func(string) {
+	opt.Remove, opt.Log = r.Remove, true
+	opt.Started = func(string) {
 		started = true
 		say(verdict{})
 	}
