@@ -208,7 +208,7 @@ func (b *builder) terminal() {
 
 // chdir enters the working directory: as root, and where root may not (NFS, FUSE), as the user.
 func (b *builder) chdir() {
-	b.from = "process.cwd"
+	b.refer("process.cwd")
 	u := b.s.Process.User
 	why := "the working directory, opened beneath the root: it cannot be outside"
 	b.call("fchdir", b.cwd).because(why).tag("chdir")

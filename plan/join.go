@@ -137,7 +137,7 @@ func (b *builder) enterTarget(opt JoinOptions) {
 	b.root = b.to("root")
 	b.cwd = b.root
 	if dir := path.Clean(b.s.Process.Cwd); dir != "/" {
-		b.from = "process.cwd"
+		b.refer("process.cwd")
 		b.find(dir, b.directory).because("the working directory, opened beneath the root").tag("chdir")
 		b.cwd = b.to("cwd")
 		b.from = ""

@@ -195,7 +195,7 @@ func overlayPath(p string, list bool) string {
 // process will be put there by fchdir: resolved beneath the new root and never by name again, it
 // cannot be a directory of the host (CVE-2024-21626).
 func (b *builder) workdir() error {
-	b.from = "process.cwd"
+	b.refer("process.cwd")
 	b.cwd = b.open(path.Clean(b.s.Process.Cwd), "cwd")
 	b.from = ""
 	return nil

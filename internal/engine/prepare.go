@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -69,7 +70,7 @@ func (e *Engine) prepare(ctx context.Context, r *Record, dir string) (*prepared,
 	}
 	p.config = container.Config{
 		Spec: s, Root: pic.root, Facts: e.facts, Policy: policy, Init: w.Init && w.NS.PID != "host",
-		Owned: true, NoFile: nofile.Limit(), Refer: refers(w),
+		Owned: true, NoFile: nofile.Limit(), Refer: refers(w, s),
 	}
 	return p, nil
 }
@@ -198,11 +199,28 @@ func etcFiles(opt spec.Options, w workload.Workload, hostname string) []etcFile 
 }
 
 // refers says what the user typed for the parts of a spec that come from it.
-func refers(w workload.Workload) map[string]string {
+func refers(w workload.Workload, s *specs.Spec) map[string]string {
 	m := map[string]string{}
-	for _, mount := range w.Mounts {
-		if mount.Refer != "" {
-			m[mount.Target] = mount.Refer
+	if w.Dir != "" {
+		m["process.cwd"] = "-w " + w.Dir
+	} else if s.Process.Cwd != "/" {
+		m["process.cwd"] = "working directory " + s.Process.Cwd
+	}
+	for _, asked := range w.Mounts {
+		for i, made := range s.Mounts {
+			if asked.Refer != "" && made.Destination == filepath.Clean(asked.Target) {
+				m[fmt.Sprintf("mounts[%d]", i)] = asked.Refer
+			}
+		}
+	}
+	for key, value := range w.Sysctls {
+		m["linux.sysctl["+key+"]"] = "--sysctl " + key + "=" + value
+	}
+	for _, u := range w.Limits.Ulimits {
+		for i, r := range s.Process.Rlimits {
+			if r.Type == "RLIMIT_"+strings.ToUpper(u.Name) {
+				m[fmt.Sprintf("process.rlimits[%d]", i)] = "--ulimit " + u.Name
+			}
 		}
 	}
 	return m
@@ -211,6 +229,9 @@ func refers(w workload.Workload) map[string]string {
 // device describes a device node, or all those beneath a directory.
 func device(path string) ([]specs.LinuxDevice, error) {
 	real, err := filepath.EvalSymlinks(path)
+	if lost := (*os.PathError)(nil); errors.As(err, &lost) && lost.Path == path {
+		return nil, lost.Err // whoever asked names it
+	}
 	if err != nil {
 		return nil, err
 	}
