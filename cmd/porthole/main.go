@@ -1,3 +1,7 @@
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
+//go:debug decoratemappings=0
+
 // Porthole runs containers under Docker's security model, and shows what was refused in
 // them, by which layer, and why.
 package main
