@@ -49,6 +49,11 @@ func (e *Engine) Exec(ctx context.Context, x workload.Exec, opt ExecOptions) (co
 	cfg := container.ExecConfig{
 		Process: process, Facts: e.facts, Policy: policy, Owned: !x.Detach, NoFile: nofile.Limit(), Sealed: opt.Sealed,
 	}
+	signals, err := catch()
+	if err != nil {
+		return 0, err
+	}
+	defer signals.Stop()
 	var pipes *stdio
 	if !x.TTY {
 		if pipes, err = newStdio(opt.Streams, x.Stdin, nil); err != nil {
@@ -59,8 +64,6 @@ func (e *Engine) Exec(ctx context.Context, x workload.Exec, opt ExecOptions) (co
 	if opt.Adjust != nil {
 		opt.Adjust(&cfg)
 	}
-	signals := catch()
-	defer signals.stop()
 	p, err := s.Exec(ctx, cfg)
 	if err != nil {
 		if pipes != nil {
@@ -86,15 +89,15 @@ func (e *Engine) Exec(ctx context.Context, x workload.Exec, opt ExecOptions) (co
 			return 0, err
 		}
 	}
-	signals.pass(p.Signal)
-	exit, err := p.Wait()
+	err = signals.pass(p.Pidfd(), p.Signal)
+	exit, end := p.Wait()
 	if pipes != nil {
 		pipes.drain(drainTime)
 	}
 	if term != nil {
 		term.finish(drainTime)
 	}
-	return exit.Code, err
+	return exit.Code, errors.Join(err, end)
 }
 
 // ExecOptions say how an exec is run.

@@ -82,8 +82,11 @@ func (e *Engine) discard(r *Record, claim *container.Claim) error {
 
 // run makes the container of a record, runs it to its end, and cleans up.
 func (e *Engine) run(ctx context.Context, r *Record, claim *container.Claim, opt RunOptions) (code int, err error) {
-	signals := catch()
-	defer signals.stop()
+	signals, err := catch()
+	if err != nil {
+		return 0, errors.Join(err, e.discard(r, claim))
+	}
+	defer signals.Stop()
 	s, err := e.begin(ctx, r, claim, opt)
 	if err != nil {
 		return 0, errors.Join(err, e.discard(r, claim))
@@ -91,9 +94,10 @@ func (e *Engine) run(ctx context.Context, r *Record, claim *container.Claim, opt
 	if opt.Started != nil {
 		opt.Started(r.ID)
 	}
-	signals.pass(s.container.Signal)
-	exit, err := s.container.Wait()
+	err = signals.pass(s.container.Pidfd(), s.container.Signal)
+	exit, end := s.container.Wait()
 	s.drain()
+	err = errors.Join(err, end)
 	if err != nil {
 		return 0, errors.Join(err, s.container.Vanish(), e.discard(r, claim))
 	}

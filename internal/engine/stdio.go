@@ -122,6 +122,9 @@ func (p *stdio) started() {
 // drain waits until everything the program wrote has been passed on. Something that the
 // program left behind may keep a pipe open for ever, so the wait ends after grace.
 func (p *stdio) drain(grace time.Duration) {
+	if len(p.close) == 0 {
+		return // nothing goes through us
+	}
 	done := make(chan struct{})
 	go func() { p.pumps.Wait(); close(done) }()
 	select {

@@ -114,6 +114,9 @@ func (c *Container) Start(ctx context.Context) error {
 // Pid is the container's first process, as we see it.
 func (c *Container) Pid() int { return c.State.Pid }
 
+// Pidfd is a pidfd of the container's first process; it stays c's.
+func (c *Container) Pidfd() int { return c.proc.Pidfd() }
+
 // Signal sends the container's first process a signal.
 func (c *Container) Signal(sig unix.Signal) error { return c.proc.Signal(sig) }
 

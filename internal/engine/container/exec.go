@@ -159,6 +159,9 @@ func (x *Process) lead(ctx context.Context, group *cgroup.Group, watch func(*os.
 // Pid is the process, as we see it.
 func (x *Process) Pid() int { return x.proc.Pid() }
 
+// Pidfd is a pidfd of the process; it stays x's.
+func (x *Process) Pidfd() int { return x.proc.Pidfd() }
+
 // Console is the master of the process's terminal, for the caller to close; nil where it has none.
 func (x *Process) Console() *os.File { return x.console }
 
