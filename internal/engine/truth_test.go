@@ -5,24 +5,19 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 
 	"porthole/caps"
-	"porthole/facts"
 	"porthole/seccomp/profile"
 	"porthole/workload/dialect"
 )
@@ -228,46 +223,6 @@ func nodes(listing string) string {
 	return strings.Join(all, "\n")
 }
 
-// difference is something that is otherwise here than it was under Docker.
-type difference struct {
-	run            *recorded
-	key, want, got string
-}
-
-// kind is what the facts depend on of the machine that they were recorded on.
-type kind struct {
-	kernel         facts.Version
-	cgroup         facts.CgroupMode
-	apparmor, yama bool
-	bounding       caps.Set
-	userGroup      string // of uid 1000
-}
-
-// recordedOn is the machine that docker-truth.txt calls host.
-var recordedOn = kind{kernel: facts.Version{Major: 6, Minor: 18}, cgroup: facts.CgroupHybrid, bounding: 0x1fffeffffff}
-
-func thisMachine(f facts.Facts) kind {
-	k := kind{kernel: facts.Version{Major: f.Kernel.Major, Minor: f.Kernel.Minor}, cgroup: f.Cgroup.Mode, apparmor: f.AppArmor, bounding: f.Caps.Bounding}
-	_, err := os.Stat("/proc/sys/kernel/yama")
-	k.yama = err == nil
-	if u, err := user.LookupId("1000"); err == nil {
-		k.userGroup = u.Gid
-	}
-	return k
-}
-
-func (k kind) differs() bool {
-	k.userGroup = ""
-	return k != recordedOn
-}
-
-// A reason is why something may be otherwise here than it was there.
-type reason struct {
-	why    string
-	fit    func(k kind, d difference) bool
-	needed func(k kind) bool // nil: everywhere; where a reason is needed and fits nothing, it is out of date
-}
-
 var reasons = []reason{
 	{why: "what our own bounding set lacks is left out with a warning; Docker 20.10 did not look and its start failed, 29 refuses the name",
 		fit: func(k kind, d difference) bool {
@@ -286,15 +241,15 @@ var reasons = []reason{
 		}, needed: func(k kind) bool { return k.bounding&^recordedOn.bounding != 0 }},
 	{why: "the newest client's words",
 		fit: func(_ kind, d difference) bool {
-			return d.run.release == "docker:20.10.24" && d.key == "error" && strings.Replace(d.want, "whitelisted", "allowed", 1) == d.got
+			return d.release == "docker:20.10.24" && d.key == "error" && strings.Replace(d.want, "whitelisted", "allowed", 1) == d.got
 		}},
 	{why: "directories are masked as runc does since 1.5: with an empty file system that has no room",
 		fit: func(_ kind, d difference) bool {
-			return d.run.release == "docker:20.10.24" && d.got == d.want+",size=4k,nr_inodes=1"
+			return d.release == "docker:20.10.24" && d.got == d.want+",size=4k,nr_inodes=1"
 		}},
 	{why: "this machine's user database has a group for uid 1000; the recorded image did not know that user",
 		fit: func(k kind, d difference) bool {
-			return strings.HasPrefix(d.run.flags, "-u 1000") &&
+			return strings.HasPrefix(d.flags, "-u 1000") &&
 				(d.key == "status Groups" && d.got == k.userGroup || d.key == "status Gid" && strings.HasPrefix(d.got, k.userGroup+" "))
 		}, needed: func(k kind) bool { return k.userGroup != "" && k.userGroup != "0" }},
 	{why: "the image host covers /run, which tells of what runs on this machine",
@@ -305,7 +260,7 @@ var reasons = []reason{
 		}},
 	{why: "the init is executed from memory: there is no file of it to mount",
 		fit: func(_ kind, d difference) bool {
-			return d.run.flags == "--init" && d.key == "mount /usr/sbin/docker-init" && d.got == ""
+			return d.flags == "--init" && d.key == "mount /usr/sbin/docker-init" && d.got == ""
 		}},
 	{why: "recorded on another kind of machine, where the kernel offered other things",
 		fit: func(k kind, d difference) bool {
@@ -332,21 +287,8 @@ func TestAgreesWithDocker(t *testing.T) {
 	}
 	k := thisMachine(e.facts)
 	t.Logf("recorded on %+v\nthis machine %+v", recordedOn, k)
-
-	var mu sync.Mutex
-	var runs, same, elsewhere int
-	used := make([]int, len(reasons))
-	var table []string
-	differ := func(t *testing.T, d difference) {
-		for i, r := range reasons {
-			if r.fit(k, d) {
-				used[i]++
-				table = append(table, fmt.Sprintf("%s run %s\n\t%s\n\t\tDocker   %s\n\t\tporthole %s\n\t\tbecause  %s\n", d.run.release, d.run.flags, d.key, d.want, d.got, r.why))
-				return
-			}
-		}
-		t.Errorf("%s\n\tDocker   %s\n\tporthole %s", d.key, d.want, d.got)
-	}
+	c := &comparison{kind: k, reasons: reasons}
+	elsewhere := 0
 	t.Run("run", func(t *testing.T) {
 		for _, r := range readRecorded(t) {
 			if r.machine != "host" {
@@ -356,53 +298,24 @@ func TestAgreesWithDocker(t *testing.T) {
 			t.Run(strings.ReplaceAll(r.release+" "+r.flags, "/", "|"), func(t *testing.T) {
 				t.Parallel()
 				out, err := e.observe(r, probe)
-				mu.Lock()
-				defer mu.Unlock()
-				runs++
+				want, got := r.facts, observe(out)
+				delete(got, "mount /probe")
 				if err != nil || r.refused != "" || r.err != "" {
-					want, got := r.refused+r.err, ""
+					want, got = map[string]string{"error": r.refused + r.err}, map[string]string{"error": ""}
 					if err != nil {
-						got = err.Error()
-					}
-					if want != got {
-						differ(t, difference{r, "error", want, got})
-					} else {
-						same++
-					}
-					return
-				}
-				got := observe(out)
-				for _, k := range slices.Sorted(maps.Keys(got)) {
-					if _, ok := r.facts[k]; !ok && k != "mount /probe" {
-						differ(t, difference{r, k, "", got[k]})
+						got["error"] = err.Error()
 					}
 				}
-				for _, k := range slices.Sorted(maps.Keys(r.facts)) {
-					want := r.facts[k]
-					if k == "cmd devls" && strings.Contains(want, "this machine's devices") {
-						want, got[k] = nodes(devices(string(ls))), nodes(got[k])
-					}
-					if got[k] == want {
-						same++
-					} else {
-						differ(t, difference{r, k, want, got[k]})
-					}
+				if own := "cmd devls"; strings.Contains(want[own], "this machine's devices") {
+					want = maps.Clone(want)
+					want[own], got[own] = nodes(devices(string(ls))), nodes(got[own])
 				}
+				c.compare(t, r.release, r.flags, want, got)
 			})
 		}
 	})
-	slices.Sort(table)
-	if whole := flag.Lookup("test.run").Value.String(); runs < 150 && !strings.Contains(whole, "/") {
-		t.Errorf("only %d runs were compared", runs)
-	}
-	t.Logf("%s%d runs, %d facts alike, %d differences with a reason; %d runs were recorded on another kind of machine",
-		strings.Join(table, ""), runs, same, len(table), elsewhere)
-	for i, r := range reasons {
-		t.Logf("%4d differences: %s", used[i], r.why)
-		if used[i] == 0 && (r.needed == nil || r.needed(k)) && runs >= 150 {
-			t.Errorf("no longer needed: %s", r.why)
-		}
-	}
+	c.report(t, 150, 20000)
+	t.Logf("%d runs were recorded on another kind of machine", elsewhere)
 }
 
 // observe runs the script under a recorded run's flags and returns what it printed.
@@ -432,10 +345,16 @@ func (e *Engine) output(run dialect.Run) (string, error) {
 	write.Close()
 	out := <-said
 	if err == nil && code != 0 {
-		err = fmt.Errorf("exit code %d: %s", code, out)
+		err = exited(code)
 	}
 	return out, err
 }
+
+// exited is a program's own exit code, other than 0.
+type exited int
+
+func (e exited) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+func (e exited) ExitCode() int { return int(e) }
 
 var profileFile = regexp.MustCompile(`^PROFILES/docker-v(.*)\.json$`)
 
