@@ -53,18 +53,25 @@ func (e *Engine) Facts() facts.Facts { return e.facts }
 
 // sweep takes away what owners that died have left, and says what it could not.
 func (e *Engine) sweep() {
-	err := container.Sweep(e.containers(), e.facts, func(c *container.Claim, s *container.State) bool {
-		r, err := e.record(c.ID)
-		if err != nil {
-			return false
-		}
-		if r.Remove {
-			e.dropName(r.Name, r.ID)
-			return false
-		}
-		return true
-	})
+	err := container.Sweep(e.containers(), e.facts, e.outlives)
 	if err != nil && !errors.Is(err, os.ErrPermission) {
 		e.warn("cleaning up after a container whose owner died: " + err.Error())
 	}
+}
+
+// outlives says whether a container whose owner died is kept, as one that has stopped. Of one that is not, it
+// gives back the name and the volumes.
+func (e *Engine) outlives(c *container.Claim, s *container.State) bool {
+	if s != nil {
+		if r, err := e.record(c.ID); err == nil && !r.Remove {
+			return true
+		}
+	}
+	e.dropNames(c.ID)
+	if !c.Dying { // else those that were to go have gone
+		if err := e.dropVolumes(c.ID); err != nil {
+			e.warn(err.Error())
+		}
+	}
+	return false
 }

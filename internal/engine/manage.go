@@ -167,8 +167,7 @@ func (e *Engine) Remove(ref string, force, volumes bool) error {
 		}
 	}
 	if !volumes {
-		e.dropName(r.Name, r.ID)
-		return claim.Remove()
+		return e.bury(r, claim)
 	}
 	return e.discard(r, claim)
 }

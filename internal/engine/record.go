@@ -90,6 +90,14 @@ func (e *Engine) dropName(name, id string) {
 	}
 }
 
+// dropNames gives back whatever name is id's.
+func (e *Engine) dropNames(id string) {
+	entries, _ := os.ReadDir(filepath.Join(e.root, "names"))
+	for _, d := range entries {
+		e.dropName(d.Name(), id)
+	}
+}
+
 func (r *Record) save(dir string) error {
 	data, err := json.Marshal(r)
 	if err != nil {
@@ -155,7 +163,7 @@ func (e *Engine) ids() ([]string, error) {
 	}
 	var ids []string
 	for _, d := range entries {
-		if d.IsDir() {
+		if d.IsDir() && !strings.HasPrefix(d.Name(), ".") {
 			ids = append(ids, d.Name())
 		}
 	}

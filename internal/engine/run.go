@@ -74,10 +74,17 @@ func (e *Engine) name(r *Record) error {
 	return err
 }
 
-// discard takes away a container's name and directory.
+// discard takes away a container's volumes, directory and name. Where it is cut short the next sweep
+// goes on, whatever has gone already.
 func (e *Engine) discard(r *Record, claim *container.Claim) error {
+	return errors.Join(e.dropVolumes(r.ID), e.bury(r, claim))
+}
+
+// bury is discard for a container whose volumes stay.
+func (e *Engine) bury(r *Record, claim *container.Claim) error {
+	err := claim.Bury()
 	e.dropName(r.Name, r.ID)
-	return errors.Join(e.dropVolumes(r), claim.Remove())
+	return errors.Join(err, claim.Remove())
 }
 
 // run makes the container of a record, runs it to its end, and cleans up.

@@ -56,14 +56,14 @@ func (e *Engine) fillVolume(r *Record, target, dir string) error {
 }
 
 // dropVolumes removes a container's anonymous volumes.
-func (e *Engine) dropVolumes(r *Record) error {
+func (e *Engine) dropVolumes(id string) error {
 	entries, err := os.ReadDir(filepath.Join(e.root, "volumes"))
 	if err != nil {
 		return nil // there are none
 	}
 	var errs []error
 	for _, d := range entries {
-		if strings.HasPrefix(d.Name(), r.ID+"-") {
+		if strings.HasPrefix(d.Name(), id+"-") {
 			errs = append(errs, os.RemoveAll(e.volume(d.Name())))
 		}
 	}

@@ -18,9 +18,10 @@ var ErrExists = errors.New("already in use")
 // when the owner dies, however it dies, the kernel drops the lock, and the next sweep
 // takes away what was left.
 type Claim struct {
-	Dir  string
-	ID   string
-	lock *os.File
+	Dir   string
+	ID    string
+	Dying bool // its removal has begun
+	lock  *os.File
 }
 
 // NewClaim makes the directory root/id and holds its lock. ErrExists where there is one.
@@ -42,7 +43,7 @@ func NewClaim(root, id string) (*Claim, error) {
 		}
 		return nil, err
 	}
-	c, err := hold(dir, id)
+	c, err := hold(dir, id, unix.O_CREAT|unix.O_EXCL)
 	if err != nil {
 		os.Remove(dir)
 		return nil, err
@@ -51,16 +52,17 @@ func NewClaim(root, id string) (*Claim, error) {
 }
 
 // Take holds the lock of a container that is there but has no owner, for instance to delete it.
-// errOwned where somebody holds it.
+// ErrOwned where somebody holds it.
 func Take(root, id string) (*Claim, error) {
-	return hold(filepath.Join(root, id), id)
+	// Without a lock it is being removed: a new one would be in the way of that.
+	return hold(filepath.Join(root, id), id, 0)
 }
 
 // ErrOwned says that a living process owns the container.
 var ErrOwned = errors.New("owned by a running process")
 
-func hold(dir, id string) (*Claim, error) {
-	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
+func hold(dir, id string, flags int) (*Claim, error) {
+	f, err := os.OpenFile(filepath.Join(dir, lockFile), flags|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -115,11 +117,27 @@ var ErrOwnerDied = errors.New("its owner died before it ended")
 // Release lets go of the container and leaves its directory.
 func (c *Claim) Release() { c.lock.Close() }
 
-// Remove takes the directory away and lets go. A removal cut short is taken up by the next
-// sweep: the state goes first, and a directory without one is nobody's.
+// buried marks the directory of a container that is being removed, in front of its ID.
+const buried = "."
+
+// Bury puts the directory where nobody finds the container any more, at once or not at all. What is in
+// it stays until Remove, or until a sweep if that never comes.
+func (c *Claim) Bury() error {
+	if c.Dying {
+		return nil
+	}
+	dir := filepath.Join(filepath.Dir(c.Dir), buried+c.ID)
+	if err := os.Rename(c.Dir, dir); err != nil {
+		return err
+	}
+	c.Dir, c.Dying = dir, true
+	return nil
+}
+
+// Remove takes the directory away and lets go.
 func (c *Claim) Remove() error {
 	defer c.lock.Close()
-	if err := os.Remove(filepath.Join(c.Dir, stateFile)); err != nil && !gone(err) {
+	if err := c.Bury(); err != nil && !gone(err) {
 		return err
 	}
 	return os.RemoveAll(c.Dir)

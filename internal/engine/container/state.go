@@ -74,6 +74,9 @@ func Load(dir string) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(data) == 0 { // its writer was killed before it wrote
+		return nil, fmt.Errorf("%s is empty: %w", filepath.Join(dir, stateFile), fs.ErrNotExist)
+	}
 	var s State
 	if err := json.Unmarshal(data, &s); err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, stateFile), err)

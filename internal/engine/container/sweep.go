@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,7 +15,8 @@ import (
 // Sweep looks at every container under root whose owner is gone without having cleaned up:
 // a process killed, a machine that lost power. What such a container left (processes, cgroups) is
 // taken away; its directory is handed, locked, to keep, which says whether it stays, as the
-// record of a container that has stopped. A directory without a state is removed.
+// record of a container that has stopped. One without a state (nil), of which nothing was made yet or
+// whose removal was cut short, never stays.
 // Errors are collected; one container's does not keep others from being swept.
 func Sweep(root string, f facts.Facts, keep func(*Claim, *State) bool) error {
 	entries, err := os.ReadDir(root)
@@ -33,8 +35,8 @@ func Sweep(root string, f facts.Facts, keep func(*Claim, *State) bool) error {
 	return errors.Join(errs...)
 }
 
-func sweepOne(root, id string, f facts.Facts, keep func(*Claim, *State) bool) error {
-	if held(filepath.Join(root, id, lockFile)) {
+func sweepOne(root, name string, f facts.Facts, keep func(*Claim, *State) bool) error {
+	if held(filepath.Join(root, name, lockFile)) {
 		return nil // the common case: it has a living owner
 	}
 	// One that is being born has a directory and not yet a lock: shut the door meanwhile.
@@ -42,19 +44,24 @@ func sweepOne(root, id string, f facts.Facts, keep func(*Claim, *State) bool) er
 	if err != nil {
 		return err
 	}
-	c, err := Take(root, id)
+	c, err := Take(root, name)
 	door.Close()
-	if errors.Is(err, ErrOwned) || err != nil && gone(err) {
+	if gone(err) { // its birth or its removal was cut short, or is just being finished
+		c, err = &Claim{Dir: filepath.Join(root, name), ID: name}, nil
+	}
+	if errors.Is(err, ErrOwned) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
+	c.ID, c.Dying = strings.CutPrefix(name, buried)
 	s, err := Load(c.Dir)
+	if c.Dying || c.lock == nil || gone(err) {
+		keep(c, nil)
+		return c.Remove()
+	}
 	if err != nil {
-		if gone(err) {
-			return c.Remove() // nothing was made of it yet, or its removal was cut short
-		}
 		// Unreadable: not ours to judge. `rm -f` takes it away.
 		c.Release()
 		return nil
@@ -67,7 +74,7 @@ func sweepOne(root, id string, f facts.Facts, keep func(*Claim, *State) bool) er
 		c.Release()
 		return err
 	}
-	if keep == nil || !keep(c, s) {
+	if !keep(c, s) {
 		return c.Remove()
 	}
 	if s.Exit == nil {
