@@ -91,6 +91,9 @@ type Outcome struct {
 	Output string
 	Events []event.Event // what was seen in this run
 	Sight  event.Sight   // what could have been
+	// Cut says that the laboratory ended the program, since it ran for longer than it was given:
+	// it neither failed nor came to its end.
+	Cut bool
 	// Unable are those of Lift that could not be lifted here; the run was not made.
 	Unable []Factor
 	// Err says why no run was made or it ended by our fault; the other fields count for nothing then.

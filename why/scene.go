@@ -126,6 +126,16 @@ func FromSpec(s *specs.Spec, p *profile.Profile, c profile.Conditions, as string
 	return sc
 }
 
+// Nest puts the container into a user namespace of its own, with these ids, that owns its other
+// namespaces: the first of them is whom root inside is outside.
+func (s *Scene) Nest(ids []facts.IDRange) {
+	s.UserNS = facts.UserNS{UIDs: ids, GIDs: ids}
+	for _, n := range nsNames {
+		s.Owns[n] = s.Isolated[n]
+	}
+	s.Owns["mnt"] = true
+}
+
 var nsNames = []string{"mnt", "net", "uts", "ipc", "pid", "cgroup", "time"}
 
 func nsName(t specs.LinuxNamespaceType) string {

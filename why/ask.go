@@ -1,0 +1,421 @@
+package why
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"porthole/abi"
+	"porthole/caps"
+	"porthole/event"
+	"porthole/facts"
+	"porthole/seccomp"
+	"porthole/seccomp/profile"
+	"porthole/spec"
+	"porthole/workload"
+)
+
+// Call is a system call as a user writes it: one of package profile's, in which strings may stand
+// where the kernel takes an address ("mount("proc", "/proc", "proc", 0)") or a file descriptor
+// ("write("/proc/self/loginuid")", for the file that it is open on).
+type Call struct {
+	profile.Call
+	Strings map[int]string
+}
+
+// ParseCall reads a call. An error is a *profile.CallError with the column.
+func ParseCall(text string) (Call, error) {
+	c := Call{Strings: map[int]string{}}
+	plain := []byte(text)
+	arg, depth := 0, 0
+	for i := 0; i < len(plain); i++ {
+		switch plain[i] {
+		case '(':
+			depth++
+		case ',':
+			arg++
+		case '"':
+			end := strings.IndexByte(text[i+1:], '"')
+			if end < 0 {
+				return c, &profile.CallError{Text: text, Column: 1 + len([]rune(text[:i])), Msg: "the string has no end"}
+			}
+			if depth == 0 {
+				return c, &profile.CallError{Text: text, Column: 1 + len([]rune(text[:i])), Msg: "expected the name of a system call"}
+			}
+			c.Strings[arg] = text[i+1 : i+1+end]
+			plain[i] = '_'
+			for j := i + 1; j <= i+1+end; j++ {
+				plain[j] = ' '
+			}
+			i += end + 1
+		}
+	}
+	var err error
+	if c.Call, err = profile.ParseCall(string(plain)); err != nil {
+		if ce, ok := err.(*profile.CallError); ok {
+			ce.Text = text
+			ce.Column = 1 + len([]rune(text[:min(byteOf(string(plain), ce.Column), len(text))]))
+		}
+		return c, err
+	}
+	return c, nil
+}
+
+// byteOf is where the nth character, counted from 1, begins.
+func byteOf(s string, n int) int {
+	for i := range s {
+		if n--; n == 0 {
+			return i
+		}
+	}
+	return len(s)
+}
+
+// String is the call as ParseCall reads it.
+func (c Call) String() string {
+	if len(c.Strings) == 0 {
+		return c.Call.String()
+	}
+	last := 0
+	for i := range c.Strings {
+		last = max(last, i)
+	}
+	for i, a := range c.Args {
+		if a.Known {
+			last = max(last, i)
+		}
+	}
+	args := make([]string, last+1)
+	for i := range args {
+		one := profile.Call{Name: c.Name}
+		one.Args[i] = c.Args[i]
+		args[i] = "_"
+		if s, ok := c.Strings[i]; ok {
+			args[i] = `"` + s + `"`
+		} else if text, ok := strings.CutPrefix(one.String(), c.Name+"("); ok {
+			args[i] = strings.TrimLeft(strings.TrimSuffix(text, ")"), "_, ")
+		}
+	}
+	return c.Name + "(" + strings.Join(args, ", ") + ")"
+}
+
+// Stage is the scene of a container that w asks for, on the machine f, of which nothing runs: what
+// w.As's release would make of it. It fails where a container could not be specified.
+func Stage(w workload.Workload, img spec.Image, f facts.Facts) (Scene, error) {
+	s, _, err := spec.Make(w, img, spec.Options{AppArmor: w.Security.AppArmor}, f)
+	if err != nil {
+		return Scene{}, err
+	}
+	var p *profile.Profile
+	if s.Linux.Seccomp != nil {
+		if p, err = profileOf(w); err != nil {
+			return Scene{}, err
+		}
+	}
+	c := profile.Conditions{Arch: f.Arch, Kernel: f.Kernel}
+	if s.Process.Capabilities != nil {
+		c.Caps = capSet(s.Process.Capabilities.Bounding)
+	}
+	sc := FromSpec(s, p, c, w.As, f, event.Sight{})
+	sc.Privileged = w.Security.Privileged
+	if w.Security.AppArmor != "" {
+		sc.AppArmor = w.Security.AppArmor
+	}
+	if len(f.LSMs) == 0 {
+		sc.LSMKnown = w.Security.AppArmor == "unconfined" || sc.Privileged
+		if sc.LSMKnown && sc.AppArmor == "" {
+			sc.AppArmor = "unconfined"
+		}
+	}
+	return sc, nil
+}
+
+// profileOf is the profile that a workload's filter is made from: as package spec chooses it.
+func profileOf(w workload.Workload) (*profile.Profile, error) {
+	if w.Security.SeccompDoc != nil {
+		p, _, err := profile.Parse(w.Security.Seccomp, w.Security.SeccompDoc)
+		return p, err
+	}
+	as := w.As
+	switch engine, _, _ := strings.Cut(as, ":"); engine {
+	case "":
+		as = "docker"
+	case "kubernetes": // RuntimeDefault is the runtime's
+		as = "containerd"
+	}
+	return profile.Builtin(as)
+}
+
+// Static is the answer to a question about a call that nobody made.
+type Static struct {
+	Call    Call
+	Verdict Verdict
+	Errno   abi.Errno // of the first layer that surely refuses; 0: none does
+	Layers  []Suspect // in the order in which they answer; those with proof Likely only might
+	Filter  string    // what the profile says of it, in lines; "" where there is none
+	Changes []Change  // what would change the verdict
+}
+
+// Verdict is what becomes of a call.
+type Verdict uint8
+
+// The verdicts.
+const (
+	Allowed Verdict = 1 + iota
+	Refused
+	Depends // on what neither the call nor the scene shows: see Static.Layers
+)
+
+var verdictNames = [...]string{Allowed: "allowed", Refused: "refused", Depends: "depends"}
+
+func (v Verdict) String() string { return verdictNames[v] }
+
+// MarshalText is String.
+func (v Verdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
+// Change is one thing that would make the verdict another.
+type Change struct {
+	What    string // "release", "kernel", "grant"
+	At      string // "docker 19.03.0", "4.8", "--cap-add SYS_PTRACE"
+	Verdict Verdict
+	Errno   abi.Errno
+}
+
+// Ask says what becomes of a call in a scene, by profile and rules alone: who refuses it, in the
+// order in which they answer, and what would change that. It fails for a text that is no call
+// (*profile.CallError) and for a call that the machine's architecture does not have.
+func Ask(text string, s Scene) (Static, error) {
+	c, err := ParseCall(text)
+	if err != nil {
+		return Static{}, err
+	}
+	if _, ok := s.Facts.Arch.Nr(c.Name); !ok {
+		return Static{}, fmt.Errorf("%v has no system call %q", s.Facts.Arch, c.Name)
+	}
+	a := judge(c, &s)
+	if s.Profile != nil {
+		if x, err := s.Profile.Explain(c.Call, s.Conditions); err == nil {
+			a.Filter = x.String()
+		}
+	}
+	a.Changes = s.changes(c, a)
+	return a, nil
+}
+
+// judge asks the filter and then the rules.
+func judge(c Call, s *Scene) Static {
+	a := Static{Call: c, Verdict: Allowed}
+	q := &question{call: c.Name, arch: s.Facts.Arch, strings: c.Strings, who: &s.Caps}
+	for i, arg := range c.Args {
+		q.args[i], q.known[i] = arg.Value, arg.Known
+	}
+	for i, p := range abi.Params(c.Name) {
+		if v, ok := c.Strings[i]; ok && q.path == "" && (p.Kind == abi.KindPath && (c.Name != "mount" || i == 1) || p.Kind == abi.KindFD) {
+			q.path = v
+		}
+	}
+	q.port = portIn(c.Strings[1])
+	sus, some, errno := s.filterStatic(c, q)
+	if some != no {
+		a.Layers = append(a.Layers, sus)
+		a.Errno, a.Verdict = errno, Depends
+		if some == yes {
+			a.Verdict = Refused
+		}
+	}
+	blocked := some == yes
+	for _, f := range refusing(q, s) {
+		if f.rule.Layer == None || f.rule.Layer == Kernel && !f.sure {
+			continue
+		}
+		for _, sus := range f.suspects(q, s, false) {
+			sus.Behind = blocked
+			a.Layers = add(a.Layers, sus)
+		}
+		switch {
+		case f.sure && a.Verdict != Refused:
+			a.Verdict = Refused
+			a.Errno = firstErrno(f.rule)
+		case a.Verdict == Allowed:
+			a.Verdict = Depends
+		}
+	}
+	return a
+}
+
+func firstErrno(r *Rule) abi.Errno {
+	for _, n := range names(r.Errno) {
+		e, _ := abi.ParseErrno(n)
+		return e
+	}
+	return 0
+}
+
+// filterStatic is what the filter does with a call of which some arguments may not be known: refused
+// in any case (yes), for some values (unknown), never (no).
+func (s *Scene) filterStatic(c Call, q *question) (Suspect, truth, abi.Errno) {
+	sus := Suspect{Layer: Seccomp, Proof: ByRules}
+	switch {
+	case s.Filter != nil && s.Profile == nil:
+		nr, _ := q.arch.Nr(c.Name)
+		act, _ := s.decide(q.arch, nr, q.args)
+		if act.Permits() {
+			return sus, no, 0
+		}
+		sus.Code, sus.Detail, sus.Source = s.filterCode(c.Call, q, true, act)
+		return sus, yes, abi.Errno(act.Data())
+	case s.Profile == nil:
+		return sus, no, 0
+	}
+	x, err := s.Profile.Explain(c.Call, s.Conditions)
+	if err != nil {
+		return sus, no, 0
+	}
+	var first *profile.Outcome
+	refused := 0
+	for i := range x.Outcomes {
+		if !x.Outcomes[i].Action.Permits() {
+			refused++
+			if first == nil {
+				first = &x.Outcomes[i]
+			}
+		}
+	}
+	if first == nil {
+		return sus, no, 0
+	}
+	sus.Code, sus.Detail, sus.Source = s.filterCode(c.Call, q, true, first.Action)
+	sus.Factors = []Factor{{Kind: FilterRule, Call: ruleCall(c.Call, s)}}
+	errno := abi.Errno(0)
+	if first.Action.Kind() == seccomp.Errno {
+		errno = abi.Errno(first.Action.Data())
+	}
+	if refused < len(x.Outcomes) {
+		sus.Proof = Likely
+		return sus, unknown, 0
+	}
+	return sus, yes, errno
+}
+
+// changes finds the releases, kernels and grants at which the verdict turns.
+func (s *Scene) changes(c Call, now Static) []Change {
+	var out []Change
+	if s.Profile != nil {
+		out = append(out, s.releaseChanges(c, now)...)
+		out = append(out, s.kernelChanges(c, now)...)
+	}
+	return append(out, s.grantChanges(c, now)...)
+}
+
+func differs(a, b Static) bool { return a.Verdict != b.Verdict || a.Errno != b.Errno }
+
+// releaseChanges walks the releases of the scene's engine, from the oldest, and reports each at
+// which the verdict is another than in the one before. Only the profile is taken from them.
+func (s *Scene) releaseChanges(c Call, now Static) []Change {
+	engine, _, _ := strings.Cut(s.Profile.Name, ":")
+	var all []profile.Release
+	for _, r := range profile.Releases() {
+		if r.Engine == engine {
+			all = append(all, r)
+		}
+	}
+	slices.Reverse(all)
+	verdicts := map[string]Static{} // by the first release that had the profile
+	var out []Change
+	var before *Static
+	for _, r := range all {
+		v, ok := verdicts[r.Since]
+		if !ok {
+			p, err := profile.Builtin(r.String())
+			if err != nil {
+				continue
+			}
+			t := *s
+			t.Profile = p
+			v = judge(c, &t)
+			verdicts[r.Since] = v
+		}
+		if before != nil && differs(*before, v) {
+			out = append(out, Change{"release", engine + " " + r.Version, v.Verdict, v.Errno})
+		}
+		before = &v
+	}
+	return out
+}
+
+// kernelChanges tries every kernel version that a condition of the profile, or a rule, names.
+func (s *Scene) kernelChanges(c Call, now Static) []Change {
+	var at []facts.Version
+	note := func(v facts.Version) {
+		if v != (facts.Version{}) && !slices.Contains(at, v) {
+			at = append(at, v)
+		}
+	}
+	for i := range s.Profile.Entries {
+		if e := &s.Profile.Entries[i]; slices.Contains(e.Names, c.Name) {
+			note(e.Includes.MinKernel)
+			note(e.Excludes.MinKernel)
+		}
+	}
+	slices.SortFunc(at, facts.Version.Compare)
+	var out []Change
+	t := *s
+	t.Facts.Kernel = facts.Version{Major: 3, Minor: 10}
+	t.Conditions.Kernel = t.Facts.Kernel
+	before := judge(c, &t)
+	for _, v := range at {
+		t.Facts.Kernel, t.Conditions.Kernel = v, v
+		here := judge(c, &t)
+		if differs(before, here) {
+			out = append(out, Change{"kernel", v.String(), here.Verdict, here.Errno})
+		}
+		before = here
+	}
+	return out
+}
+
+// grantChanges tries each capability that profile or rules name for the call.
+func (s *Scene) grantChanges(c Call, now Static) []Change {
+	var out []Change
+	for _, k := range s.wanted(c) {
+		t := s.granted(caps.Of(k))
+		if v := judge(c, &t); differs(now, v) {
+			out = append(out, Change{"grant", "--cap-add " + short(k), v.Verdict, v.Errno})
+		}
+	}
+	return out
+}
+
+func short(c caps.Cap) string { return strings.TrimPrefix(c.String(), "CAP_") }
+
+// wanted are the capabilities that may open a call, in the filter or in the kernel.
+func (s *Scene) wanted(c Call) []caps.Cap {
+	var set caps.Set
+	if s.Profile != nil {
+		for i := range s.Profile.Entries {
+			if e := &s.Profile.Entries[i]; slices.Contains(e.Names, c.Name) {
+				set |= e.Includes.Caps | e.Excludes.Caps
+			}
+		}
+	}
+	for _, r := range about(c.Name) {
+		want, _ := r.capSet()
+		set |= want
+	}
+	set = existing(set.Without(s.Caps.Bounding), s.Facts.Kernel)
+	return set.List()
+}
+
+// granted is the scene with capabilities added as --cap-add does: in the bounding set, in the
+// conditions of the profile, and for root in force. Others hold them where the engine makes
+// them ambient, as Podman does.
+func (s *Scene) granted(set caps.Set) Scene {
+	t := *s
+	t.Conditions.Caps |= set
+	t.Caps.Bounding |= set
+	if t.Caps.EUID == 0 || strings.HasPrefix(t.As, "podman") {
+		t.Caps.Permitted |= set
+		t.Caps.Effective |= set
+	}
+	return t
+}
