@@ -42,8 +42,15 @@ type Event struct {
 
 	Cap    caps.Cap // Denied: which
 	UserNS uint64   // Denied: the user namespace it was asked in, by inode
+	Own    uint64   // the user namespace of the caller, by inode; 0 where the watcher did not read it
 
 	Status int // Exit: as wait(2) tells it
+
+	// Secure says that the kernel told the program to be careful (AT_SECURE, getauxval(3)): it gained
+	// ids or capabilities by its file (Exec).
+	Secure bool
+	// Netlink is the request that was answered with an error (Nack).
+	Netlink Netlink
 
 	// Who is the caller as it was before the call, and Became what execve made of it (Exec), in
 	// the caller's own user namespace; nil where the watcher did not read them.
@@ -64,6 +71,9 @@ type Sight struct {
 	Failed   bool // calls that the kernel refused
 	Caps     bool // capability checks
 	Lost     int  // events that did not fit
+
+	// Notes are what else the watcher could not see, or changed by looking, a sentence each.
+	Notes []string
 }
 
 // File is what a watcher found out about a path that a call named.
@@ -77,4 +87,10 @@ type File struct {
 	Mount string   // where the mount that holds it stands
 	FS    string   // the kind of filesystem: "overlay", "proc", "nfs4"
 	Flags []string // of that mount: "ro", "nosuid", "nodev", "noexec"
+}
+
+// Netlink is a request over a netlink socket (netlink(7)).
+type Netlink struct {
+	Protocol uint16 // which of NETLINK_*: 0 is NETLINK_ROUTE
+	Type     uint16 // of the message: RTM_NEWLINK, …
 }
