@@ -16,7 +16,8 @@ var floors = map[string]int{
 
 	"internal/cli": 9,
 
-	"internal/engine": 8,
+	"internal/engine":     8,
+	"internal/engine/lab": 8,
 
 	"internal/engine/container": 7,
 

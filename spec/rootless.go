@@ -22,6 +22,9 @@ type ids struct {
 
 func (m *maker) rootless() error {
 	if m.f.Caps.Effective.Has(caps.CAP_SYS_ADMIN) {
+		if m.w.NS.User == "private" {
+			m.ownUsers()
+		}
 		return nil
 	}
 	if !m.f.Features.UserNSCreate {
@@ -42,6 +45,21 @@ func (m *maker) rootless() error {
 		m.give = m.give.Add(c)
 	}
 	return nil
+}
+
+// ownUsers makes a user namespace with the ids of ours, which root can map one to one: only what
+// its root may do to the machine is less.
+func (m *maker) ownUsers() {
+	same := func(have []facts.IDRange) (out []facts.IDRange) {
+		for _, r := range have {
+			out = append(out, facts.IDRange{Inside: r.Inside, Outside: r.Inside, Size: r.Size})
+		}
+		return out
+	}
+	i := &m.ids
+	i.private, i.setgroups = true, true
+	i.uids, i.gids = same(m.f.UserNS.UIDs), same(m.f.UserNS.GIDs)
+	m.spec.Linux.UIDMappings, m.spec.Linux.GIDMappings = mappings(i.uids), mappings(i.gids)
 }
 
 // nested reports whether the container's user namespace is not the machine's first: what

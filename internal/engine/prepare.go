@@ -113,7 +113,7 @@ func (e *Engine) picture(ctx context.Context, r *Record, dir string) (*picture, 
 	scratch := filepath.Join(dir, "scratch")
 	if r.Image == "host" {
 		root, c, notes, err := image.Host(e.facts, image.HostOptions{
-			NewUser: e.rootless(), Own: []string{e.root}, Scratch: scratch,
+			NewUser: e.rootless() || r.Workload.NS.User == "private", Own: []string{e.root}, Scratch: scratch,
 		})
 		if err != nil {
 			return nil, err

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"porthole/internal/engine/container"
 	"porthole/plan"
 	"porthole/workload"
@@ -23,6 +25,8 @@ type RunOptions struct {
 	Started func(id string)
 	// Adjust, where not nil, may change what is about to be made: a watcher's filter, a test's pauses.
 	Adjust func(*container.Config)
+	// Ended, where not nil, is told how the program ended, where that is known.
+	Ended func(container.Exit)
 	// Timed, where not nil, is told the plan and how long its steps took.
 	Timed func(p *plan.Plan, start time.Duration, steps []time.Duration)
 }
@@ -31,7 +35,7 @@ type RunOptions struct {
 const drainTime = 2 * time.Second
 
 // Run makes a container of w, runs it in the foreground, and returns its exit code. Signals that this
-// process gets are passed to it.
+// process gets are passed to it. When ctx ends, so does the program, by SIGKILL.
 func (e *Engine) Run(ctx context.Context, w workload.Workload, opt RunOptions) (int, error) {
 	r, claim, err := e.enrol(w, opt.Remove)
 	if err != nil {
@@ -101,12 +105,17 @@ func (e *Engine) run(ctx context.Context, r *Record, claim *container.Claim, opt
 	if opt.Started != nil {
 		opt.Started(r.ID)
 	}
+	kill := context.AfterFunc(ctx, func() { s.container.Signal(unix.SIGKILL) })
 	err = signals.pass(s.container.Pidfd(), s.container.Signal)
 	exit, end := s.container.Wait()
+	kill()
 	s.drain()
 	err = errors.Join(err, end)
 	if err != nil {
 		return 0, errors.Join(err, s.container.Vanish(), e.discard(r, claim))
+	}
+	if opt.Ended != nil {
+		opt.Ended(exit)
 	}
 	err = claim.Ended(exit.Code)
 	if r.Remove {
