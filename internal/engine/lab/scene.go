@@ -1,0 +1,50 @@
+package lab
+
+import (
+	"strings"
+
+	"porthole/event"
+	"porthole/facts"
+	"porthole/seccomp/profile"
+	"porthole/why"
+	"porthole/workload"
+)
+
+// Scene is the first run's container as package why takes it. f is what is known of the machine,
+// deeper than the run itself needed to know it.
+func (l *Lab) Scene(f facts.Facts, sight event.Sight) (why.Scene, error) {
+	w, s := l.Workload, l.base.Spec
+	var p *profile.Profile
+	if s.Linux.Seccomp != nil {
+		var err error
+		if p, err = asked(w); err != nil {
+			return why.Scene{}, err
+		}
+	}
+	cond := profile.Conditions{Caps: bounding(l.base), Arch: f.Arch, Kernel: f.Kernel}
+	sc := why.FromSpec(s, p, cond, As(w.As), f, sight)
+	sc.Privileged = w.Security.Privileged
+	sc.Repeat = len(l.Reaches()) == 0
+	return sc, nil
+}
+
+// As is whose defaults a workload has: Docker's newest unless it says otherwise.
+func As(as string) string {
+	if as == "" {
+		return "docker"
+	}
+	return as
+}
+
+// asked is the profile that a workload asks for, with its conditions still open.
+func asked(w workload.Workload) (*profile.Profile, error) {
+	if w.Security.SeccompDoc != nil {
+		p, _, err := profile.Parse(w.Security.Seccomp, w.Security.SeccompDoc)
+		return p, err
+	}
+	as := As(w.As)
+	if engine, _, _ := strings.Cut(as, ":"); engine == "kubernetes" {
+		as = "containerd"
+	}
+	return profile.Builtin(as)
+}
