@@ -127,3 +127,16 @@ type Ulimit struct {
 	Name       string
 	Soft, Hard int64
 }
+
+// ValidName says whether s may name a container or a volume, by Docker's rule: [a-zA-Z0-9][a-zA-Z0-9_.-]+
+func ValidName(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case i > 0 && (c == '_' || c == '.' || c == '-'):
+		default:
+			return false
+		}
+	}
+	return len(s) > 1
+}

@@ -39,7 +39,7 @@ type app struct {
 // Main runs porthole with its arguments (without the program's name) and returns the exit code.
 func Main(args []string) int {
 	a := &app{}
-	cmd := a.command()
+	cmd := a.command(args)
 	cmd.SetArgs(args)
 	ran, err := cmd.ExecuteC()
 	if err == nil {
@@ -61,7 +61,9 @@ func Main(args []string) int {
 	return exitOurs
 }
 
-func (a *app) command() *cobra.Command {
+// command makes the commands that args may mean: the one that the first of them names, or all. (Together they
+// have 250 flags, which take 0.4 ms of a start.)
+func (a *app) command(args []string) *cobra.Command {
 	root := &cobra.Command{
 		Use:               "porthole",
 		Short:             "a container engine you can see through",
@@ -78,11 +80,26 @@ func (a *app) command() *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&a.root, "root", defaultRoot(), "where images and containers are kept")
 	root.PersistentFlags().BoolVar(&a.verbose, "verbose", false, "say what is done, and how long each step takes")
-	root.AddCommand(
-		a.run(), a.exec(), a.ps(), a.kill(), a.rm(), a.stop(), a.wait(), a.logs(), a.inspect(),
-		a.pull(), a.load(), a.importCmd(), a.images(), a.rmi(),
-		a.plan(), a.profile(), a.caps(), a.info(), a.versionCmd(), a.monitor(),
-	)
+	all := []struct {
+		name string
+		make func() *cobra.Command
+	}{
+		{"run", a.run}, {"exec", a.exec}, {"ps", a.ps}, {"kill", a.kill}, {"rm", a.rm}, {"stop", a.stop},
+		{"wait", a.wait}, {"logs", a.logs}, {"inspect", a.inspect},
+		{"pull", a.pull}, {"load", a.load}, {"import", a.importCmd}, {"images", a.images}, {"rmi", a.rmi},
+		{"plan", a.plan}, {"profile", a.profile}, {"caps", a.caps}, {"info", a.info},
+		{"version", a.versionCmd}, {"monitor", a.monitor},
+	}
+	for _, c := range all {
+		if len(args) > 0 && c.name == args[0] {
+			root.AddCommand(c.make())
+			root.CompletionOptions.DisableDefaultCmd = true
+			return root
+		}
+	}
+	for _, c := range all {
+		root.AddCommand(c.make())
+	}
 	return root
 }
 

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"sort"
 	"strings"
 	"time"
@@ -45,16 +44,13 @@ func newID() string {
 	return hex.EncodeToString(b[:])
 }
 
-// validName is Docker's rule for a container's name.
-var validName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
-
 func (e *Engine) containers() string          { return filepath.Join(e.root, "containers") }
 func (e *Engine) dir(id string) string        { return filepath.Join(e.containers(), id) }
 func (e *Engine) nameFile(name string) string { return filepath.Join(e.root, "names", name) }
 
 // takeName reserves name for id; whoever comes second is told who has it.
 func (e *Engine) takeName(name, id string) error {
-	if !validName.MatchString(name) {
+	if !workload.ValidName(name) {
 		return fmt.Errorf("invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", name)
 	}
 	if err := os.MkdirAll(filepath.Join(e.root, "names"), 0o711); err != nil {
@@ -123,7 +119,7 @@ func (e *Engine) record(id string) (*Record, error) {
 
 // find resolves a name, an ID or the unambiguous beginning of one.
 func (e *Engine) find(ref string) (*Record, error) {
-	if validName.MatchString(ref) {
+	if workload.ValidName(ref) {
 		if id, err := os.ReadFile(e.nameFile(ref)); err == nil {
 			if r, err := e.record(string(id)); err == nil {
 				return r, nil

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"regexp"
 
 	"github.com/spf13/pflag"
 
@@ -94,15 +93,13 @@ type asked struct {
 
 // RunFlags binds the flags of `run` to fs, those that are refused too (hidden from help).
 // As with Docker, flags end at the image.
-func RunFlags(fs *pflag.FlagSet) *Flags { return bind(fs, runFlags) }
+func RunFlags(fs *pflag.FlagSet) *Flags { return bind(fs, runFlags()) }
 
 // ExecFlags binds the flags of `exec` to fs.
-func ExecFlags(fs *pflag.FlagSet) *Exec { return &Exec{bind(fs, execFlags)} }
+func ExecFlags(fs *pflag.FlagSet) *Exec { return &Exec{bind(fs, execFlags())} }
 
 // Exec are the flags of `exec`, bound to a flag set.
 type Exec struct{ f *Flags }
-
-var containerName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
 
 // Read yields what the parsed flags and the arguments after them (image, command) say.
 func (f *Flags) Read(args []string, o Outside) (Run, error) {
@@ -115,7 +112,7 @@ func (f *Flags) Read(args []string, o Outside) (Run, error) {
 	if len(args) > 1 {
 		w.Args = append([]string(nil), args[1:]...)
 	}
-	if w.Name != "" && !containerName.MatchString(w.Name) {
+	if w.Name != "" && !workload.ValidName(w.Name) {
 		return Run{}, fmt.Errorf("invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", w.Name)
 	}
 	if f.fs.Changed("entrypoint") {

@@ -39,7 +39,7 @@ Docker; what porthole does not do it refuses by name, and nothing is ignored. Tw
 	for _, t := range []struct {
 		title string
 		rows  []flag
-	}{{"run", runFlags}, {"exec", execFlags}} {
+	}{{"run", runFlags()}, {"exec", execFlags()}} {
 		fmt.Fprintf(&b, "## porthole %s\n\n| flag | value | |\n| --- | --- | --- |\n", t.title)
 		var refused []flag
 		for _, f := range sorted(t.rows) {
@@ -99,7 +99,7 @@ func TestFlagsPage(t *testing.T) {
 
 // Each row is either taken or refused with a reason, and no name stands twice.
 func TestTables(t *testing.T) {
-	for title, rows := range map[string][]flag{"run": runFlags, "exec": execFlags} {
+	for title, rows := range map[string][]flag{"run": runFlags(), "exec": execFlags()} {
 		seen := map[string]bool{}
 		for _, f := range rows {
 			if (f.bind == nil) == (f.refused == "") || f.use == "" || f.bind != nil && f.same != nil {
@@ -117,7 +117,7 @@ func TestTables(t *testing.T) {
 
 // Every refused flag says so, whatever its value, and its harmless values pass.
 func TestRefused(t *testing.T) {
-	for _, f := range runFlags {
+	for _, f := range runFlags() {
 		if f.bind != nil {
 			continue
 		}
@@ -145,7 +145,7 @@ func TestKnowsDockersFlags(t *testing.T) {
 		t.Skip("no docker client is installed")
 	}
 	row := regexp.MustCompile(`(?m)^ +(?:-(\w), )?--([a-z0-9-]+)`)
-	for title, rows := range map[string][]flag{"run": runFlags, "exec": execFlags} {
+	for title, rows := range map[string][]flag{"run": runFlags(), "exec": execFlags()} {
 		out, err := exec.Command("docker", title, "--help").Output()
 		if err != nil {
 			t.Fatal(err)
@@ -218,7 +218,7 @@ func TestHelp(t *testing.T) {
 	fs := pflag.NewFlagSet("run", pflag.ContinueOnError)
 	RunFlags(fs)
 	help := fs.FlagUsages()
-	for _, f := range runFlags {
+	for _, f := range runFlags() {
 		if shown := regexp.MustCompile(`--` + f.name + `\s`).MatchString(help); shown != (f.bind != nil && !f.alias) {
 			t.Errorf("--%s shown in help: %t", f.name, shown)
 		}

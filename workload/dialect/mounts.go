@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,10 +48,7 @@ func (f *Flags) readMounts(w *workload.Workload, o Outside) error {
 	return nil
 }
 
-var (
-	volumeName   = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
-	propagations = []string{"private", "rprivate", "shared", "rshared", "slave", "rslave"}
-)
+var propagations = []string{"private", "rprivate", "shared", "rshared", "slave", "rslave"}
 
 // volumeFlag reads -v [SOURCE:]TARGET[:MODES].
 func volumeFlag(s string, o Outside) (m workload.Mount, err error) {
@@ -68,7 +64,7 @@ func volumeFlag(s string, o Outside) (m workload.Mount, err error) {
 			m.Type, m.Source, m.CreateSource = workload.Bind, o.abs(m.Source), true
 		} else if strings.HasPrefix(m.Source, "~") {
 			return m, fmt.Errorf("%q: a volume's name cannot begin with ~; write the directory in full", m.Source)
-		} else if !volumeName.MatchString(m.Source) {
+		} else if !workload.ValidName(m.Source) {
 			return m, fmt.Errorf("%q includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path", m.Source)
 		}
 	}
@@ -266,7 +262,7 @@ func checkMount(m *workload.Mount, o Outside) error {
 		}
 		m.Source = o.abs(m.Source)
 	case workload.Volume:
-		if m.Source != "" && !volumeName.MatchString(m.Source) {
+		if m.Source != "" && !workload.ValidName(m.Source) {
 			return invalid(fmt.Sprintf("%q includes invalid characters for a local volume name", m.Source))
 		}
 	case workload.Tmpfs:

@@ -40,14 +40,21 @@ func cpuShares(f *Flags) func(string) error {
 	}
 }
 
+// matches says whether a value is as the expression says. Expressions are compiled where they are
+// needed: most command lines have none of these flags.
+func matches(expression, s string) bool {
+	ok, err := regexp.MatchString(expression, s)
+	return ok && err == nil
+}
+
 // decimal is a number or a fraction with an exponent that does not fill memory.
-var decimal = regexp.MustCompile(`^[+-]?[0-9./]+([eE][+-]?[0-9]{1,2})?$`)
+const decimal = `^[+-]?[0-9./]+([eE][+-]?[0-9]{1,2})?$`
 
 // cpus reads a decimal number of CPUs, exact to a thousand-millionth.
 func cpus(f *Flags) func(string) error {
 	return func(s string) error {
 		var n *big.Rat
-		ok := len(s) <= 64 && decimal.MatchString(s)
+		ok := len(s) <= 64 && matches(decimal, s)
 		if ok {
 			n, ok = new(big.Rat).SetString(s)
 		}
@@ -177,16 +184,16 @@ func sysctl(f *Flags) func(string) error {
 	}
 }
 
-var (
-	deviceModes  = regexp.MustCompile(`^[rwm]{1,3}$`)
-	deviceFormat = regexp.MustCompile(`^([acb]) ([0-9]+|\*):([0-9]+|\*) ([rwm]{1,3})$`)
-	cdiName      = regexp.MustCompile(`^[a-zA-Z0-9][\w.-]*/[a-zA-Z0-9][\w-]*=[a-zA-Z0-9][\w.:-]*$`)
+const (
+	deviceModes  = `^[rwm]{1,3}$`
+	deviceFormat = `^([acb]) ([0-9]+|\*):([0-9]+|\*) ([rwm]{1,3})$`
+	cdiName      = `^[a-zA-Z0-9][\w.-]*/[a-zA-Z0-9][\w-]*=[a-zA-Z0-9][\w.:-]*$`
 )
 
 // device reads SOURCE[:TARGET][:rwm].
 func device(f *Flags) func(string) error {
 	return func(s string) error {
-		if cdiName.MatchString(s) {
+		if matches(cdiName, s) {
 			return &Refused{"--device", s, "porthole reads no CDI files; name the device nodes"}
 		}
 		parts := strings.Split(s, ":")
@@ -217,12 +224,12 @@ func device(f *Flags) func(string) error {
 }
 
 func validAccess(s string) bool {
-	return deviceModes.MatchString(s) && strings.Count(s, "r") < 2 && strings.Count(s, "w") < 2 && strings.Count(s, "m") < 2
+	return matches(deviceModes, s) && strings.Count(s, "r") < 2 && strings.Count(s, "w") < 2 && strings.Count(s, "m") < 2
 }
 
 func deviceRule(f *Flags) func(string) error {
 	return func(s string) error {
-		if !deviceFormat.MatchString(s) {
+		if !matches(deviceFormat, s) {
 			return fmt.Errorf("invalid device cgroup format '%s'", s)
 		}
 		f.run.Workload.Devices = append(f.run.Workload.Devices, workload.Device{Rule: s})
