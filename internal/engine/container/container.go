@@ -38,6 +38,10 @@ type Config struct {
 	// Notify actions are meant for it.
 	Watch func(listener *os.File)
 
+	// Ready, where not nil, is told the first process when it is about to begin, for whoever wants
+	// to look on from the first instruction. Its error is Start's, and ends the container.
+	Ready func(pid int) error
+
 	Stdin, Stdout, Stderr *os.File // nil: /dev/null; not used with a terminal
 	Init                  bool     // run the command under a small init
 	Inherit               int      // so many fds from 3 on are handed on
@@ -65,6 +69,7 @@ type Container struct {
 
 	passed int // gates that lie behind the child
 	watch  func(*os.File)
+	ready  func(pid int) error
 }
 
 // seccompOption compiles a policy for a plan.
@@ -100,7 +105,13 @@ func (c *Container) Plan() *plan.Plan { return c.plan }
 
 // Start lets the user's program begin. Its failure to be executed is the error, and ends the container.
 func (c *Container) Start(ctx context.Context) error {
-	err := c.proc.Pass()
+	var err error
+	if c.ready != nil {
+		err = c.ready(c.State.Pid)
+	}
+	if err == nil {
+		err = c.proc.Pass()
+	}
 	if err == nil {
 		err = c.lead(ctx, noGate)
 	}

@@ -30,6 +30,7 @@ func Create(ctx context.Context, claim *Claim, cfg Config) (*Container, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.ready = cfg.Ready
 	// From here on there may be something to sweep.
 	if err := c.State.first(claim.Dir); err != nil {
 		return nil, err
