@@ -99,8 +99,6 @@ func (b *builder) check() error {
 		return errors.New("linux.memoryPolicy: not supported")
 	case len(s.Linux.NetDevices) > 0:
 		return errors.New("linux.netDevices: not supported")
-	case s.Hooks != nil && len(s.Hooks.StartContainer) > 0:
-		return errors.New("hooks.startContainer: not supported: nothing but the container's own process runs inside")
 	}
 	if err := b.checkStrings(); err != nil {
 		return err

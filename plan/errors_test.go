@@ -49,9 +49,6 @@ func TestRefused(t *testing.T) {
 		{"a user namespace without ids", func(s *specs.Spec, _ *given, _ *facts.Facts) {
 			s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
 		}, "linux.uidMappings: missing"},
-		{"a hook inside", func(s *specs.Spec, _ *given, _ *facts.Facts) {
-			s.Hooks = &specs.Hooks{StartContainer: []specs.Hook{{Path: "/x"}}}
-		}, "hooks.startContainer: not supported"},
 		{"a directory as /proc", add(specs.Mount{Destination: "/proc", Type: "bind", Source: "/evil"}), "mounts[10]: /proc: only procfs may be mounted at /proc"},
 		{"a mount inside /proc", add(specs.Mount{Destination: "/proc/self/attr", Type: "tmpfs"}), "nothing may be mounted there: it is inside /proc"},
 		{"a mount over the root", add(specs.Mount{Destination: "/..", Type: "tmpfs"}), "the root filesystem stands there"},

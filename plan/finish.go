@@ -377,6 +377,9 @@ func (b *builder) exec() {
 	}
 	argv := b.strs(pr.Args)
 	list := candidates(pr.Args[0], pr.Env)
+	if b.o.File != "" {
+		list = []string{b.o.File}
+	}
 	why := strings.Join(pr.Args, " ")
 	row := make([]label, len(list))
 	for i, file := range list {

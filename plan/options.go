@@ -18,9 +18,10 @@ type Options struct {
 	// nil: the container gets no groups of its own.
 	Groups []string
 
-	Network bool // let the parent furnish the network namespace, at GateNetwork
-	Init    bool // run the command under the small init of SlotInit
-	Inherit int  // so many fds from 3 on are the container's, as they are the parent's
+	File    string // what is executed, where that is not process.args[0]
+	Network bool   // let the parent furnish the network namespace, at GateNetwork
+	Init    bool   // run the command under the small init of SlotInit
+	Inherit int    // so many fds from 3 on are the container's, as they are the parent's
 
 	// DenyGroups says that setgroups(2) is denied in the user namespace that the spec enters by its
 	// path (/proc/PID/setgroups); of a new one the plan knows.
@@ -55,6 +56,7 @@ type Seccomp struct {
 // JoinOptions is what a process that joins a container needs beside its spec.
 type JoinOptions struct {
 	ID      string
+	File    string // as in Options
 	Seccomp *Seccomp
 	// Namespaces are the CLONE_NEW* bits of those to enter: where the container's differ from ours.
 	Namespaces uint64

@@ -43,6 +43,7 @@ type Config struct {
 	Ready func(pid int) error
 
 	Stdin, Stdout, Stderr *os.File // nil: /dev/null; not used with a terminal
+	ChownStdio            [3]bool  // those of them that were made for the program and may be given to its user
 	Init                  bool     // run the command under a small init
 	Inherit               int      // so many fds from 3 on are handed on
 
@@ -50,6 +51,8 @@ type Config struct {
 	Owned bool
 	// NoFile is the limit on open files to go back to where the spec sets none: soft, hard.
 	NoFile [2]uint64
+
+	OCI *OCI // where an engine calls us as its runtime
 
 	Times      bool // note when each step starts
 	PauseAfter int  // for tests: see launch.Options
@@ -65,7 +68,10 @@ type Container struct {
 	group *cgroup.Group
 	plan  *plan.Plan
 
-	command string // what is to be run
+	command, cwd string // what is to be run, and where
+	oci          *OCI
+	facts        facts.Facts
+	hooks        *specs.Hooks
 
 	passed int // gates that lie behind the child
 	watch  func(*os.File)

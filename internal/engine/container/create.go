@@ -25,7 +25,10 @@ func Create(ctx context.Context, claim *Claim, cfg Config) (*Container, error) {
 	c := &Container{Claim: claim, State: &State{
 		Version: stateVersion, ID: claim.ID, Status: Creating, Owned: cfg.Owned,
 		Made: time.Now(), Boot: bootID(), Cgroup: cfg.Spec.Linux.CgroupsPath,
-	}}
+	}, oci: cfg.OCI}
+	if cfg.OCI != nil {
+		c.State.Bundle = &cfg.OCI.Bundle
+	}
 	opt, err := planOptions(claim.ID, cfg)
 	if err != nil {
 		return nil, err
@@ -47,10 +50,12 @@ func planOptions(id string, cfg Config) (plan.Options, error) {
 	if err != nil {
 		return plan.Options{}, err
 	}
-	return plan.Options{
+	opt := plan.Options{
 		ID: id, Root: cfg.Root, Seccomp: sec, Init: cfg.Init, Inherit: cfg.Inherit,
-		DieWithParent: cfg.Owned, NoFile: cfg.NoFile, Refer: cfg.Refer,
-	}, nil
+		DieWithParent: cfg.Owned, NoFile: cfg.NoFile, Refer: cfg.Refer, ChownStdio: cfg.ChownStdio,
+	}
+	cfg.OCI.option(&opt, cfg.Spec)
+	return opt, nil
 }
 
 // Plan compiles what Create would carry out, and does nothing. The control groups in it are
@@ -69,6 +74,7 @@ func Plan(id string, cfg Config) (*plan.Plan, error) {
 func groupConfig(cfg Config) cgroup.Config {
 	return cgroup.Config{
 		Path: cfg.Spec.Linux.CgroupsPath, Resources: cfg.Spec.Linux.Resources, Rootless: rootless(cfg.Facts),
+		Everywhere: cfg.OCI != nil,
 	}
 }
 
@@ -93,7 +99,8 @@ func (c *Container) create(ctx context.Context, cfg Config, opt plan.Options) er
 	if err != nil {
 		return err
 	}
-	c.plan, c.watch, c.command = p, cfg.Watch, cfg.Spec.Process.Args[0]
+	c.plan, c.watch, c.command, c.cwd = p, cfg.Watch, cfg.Spec.Process.Args[0], cfg.Spec.Process.Cwd
+	c.facts, c.hooks = cfg.Facts, cfg.Spec.Hooks
 	c.Notes = append(c.Notes, p.Notes...)
 
 	fds, done, err := stdio(cfg)
@@ -101,7 +108,11 @@ func (c *Container) create(ctx context.Context, cfg Config, opt plan.Options) er
 		return err
 	}
 	defer done()
-	c.proc, err = launch.Start(p, launch.Options{Fds: fds, Times: cfg.Times, PauseAfter: cfg.PauseAfter})
+	keep := ""
+	if cfg.OCI != nil && cfg.OCI.Keep {
+		keep = c.Dir
+	}
+	c.proc, err = launch.Start(p, launch.Options{Fds: fds, Keep: keep, Times: cfg.Times, PauseAfter: cfg.PauseAfter})
 	if err != nil {
 		return explain(p, c.command, err)
 	}
@@ -119,7 +130,7 @@ func (c *Container) create(ctx context.Context, cfg Config, opt plan.Options) er
 		return err
 	}
 	c.State.Status = Created
-	return nil
+	return c.keepState()
 }
 
 // lead takes the child through its gates, one after the other. It returns when the child stands at
@@ -137,6 +148,11 @@ func (c *Container) lead(ctx context.Context, to plan.GateID) error {
 		}
 		if err := serve(c.proc, g, c.watch); err != nil {
 			return explain(c.plan, c.command, err)
+		}
+		if g.ID == plan.GateNetwork && c.oci != nil {
+			if err := c.runCreateHooks(ctx); err != nil {
+				return err
+			}
 		}
 		if g.ID == to {
 			c.passed++

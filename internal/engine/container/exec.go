@@ -21,13 +21,16 @@ import (
 // ExecConfig is one more process for a running container.
 type ExecConfig struct {
 	Process *specs.Process
+	File    string // what is executed, where that is not process.args[0]
 	Facts   facts.Facts
 	Policy  *seccomp.Policy // nil: no filter
 	Watch   func(listener *os.File)
 
 	Stdin, Stdout, Stderr *os.File // as in Config
+	ChownStdio            [3]bool
 	Inherit               int
 	Owned                 bool // it dies with us
+	NoKeyring             bool
 	NoFile                [2]uint64
 	Sealed                bool // see launch.Options
 	Times                 bool
@@ -89,7 +92,8 @@ func (s *State) Exec(ctx context.Context, cfg ExecConfig) (*Process, error) {
 		return nil, err
 	}
 	opt := plan.JoinOptions{
-		ID: s.ID, Seccomp: sec, Namespaces: spaces, Inherit: cfg.Inherit, DieWithParent: cfg.Owned, NoFile: cfg.NoFile,
+		ID: s.ID, File: cfg.File, Seccomp: sec, Namespaces: spaces, Inherit: cfg.Inherit, DieWithParent: cfg.Owned, NoFile: cfg.NoFile,
+		ChownStdio: cfg.ChownStdio, NoKeyring: cfg.NoKeyring,
 	}
 	if data, err := os.ReadFile("/proc/" + strconv.Itoa(s.Pid) + "/setgroups"); err == nil {
 		opt.DenyGroups = strings.TrimSpace(string(data)) == "deny"

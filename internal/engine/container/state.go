@@ -49,6 +49,8 @@ type State struct {
 
 	Exit     *Exit     `json:"exit,omitempty"`
 	Finished time.Time `json:"finished,omitzero"`
+
+	Bundle *Bundle `json:"bundle,omitempty"` // where an engine calls us as its runtime: see OCI
 }
 
 // stateVersion is raised when an older porthole could misread a state.
