@@ -30,6 +30,7 @@ type Lab struct {
 	Workload workload.Workload
 	Run      Runner // makes containers of which nothing is left
 	With     Sort   // how to watch
+	Cache    string // a directory of ours for what the watcher finds out about this kernel; "": none
 	// Limit ends a repetition that takes longer. 0: five times what the first run took, and
 	// between five seconds and a minute.
 	Limit time.Duration
@@ -123,7 +124,7 @@ func (l *Lab) Try(ctx context.Context, x why.Experiment) why.Outcome {
 
 // once runs w and puts together what is to be known of it. change may still refuse the run.
 func (l *Lab) once(ctx context.Context, run Runner, w workload.Workload, std [3]*os.File, in *replay, change func(*container.Config) error) (why.Outcome, error) {
-	watch := newWatch(l.With)
+	var watch *watch
 	io, err := newCapture(std, w, in)
 	if err != nil {
 		return why.Outcome{}, err
@@ -136,7 +137,9 @@ func (l *Lab) once(ctx context.Context, run Runner, w workload.Workload, std [3]
 			stop(refused)
 			return
 		}
-		watch.adjust(cfg)
+		if watch, refused = l.attach(cfg); refused != nil {
+			stop(refused)
+		}
 	})
 	output := io.finish()
 	o := why.Outcome{Exit: exit.Code, Signal: exit.Signal, Output: output}

@@ -20,6 +20,18 @@ import (
 	"porthole/workload/dialect"
 )
 
+// both runs a test with each way of watching.
+func both(t *testing.T, f func(t *testing.T, with lab.Sort)) {
+	for _, with := range []lab.Sort{lab.Notify, lab.EBPF} {
+		t.Run(string(with), func(t *testing.T) {
+			if f, err := probe.Deep(); err == nil && with == lab.EBPF && !(f.Features.BPF && f.Features.BTF) {
+				t.Skip("needs eBPF")
+			}
+			f(t, with)
+		})
+	}
+}
+
 // newLab prepares a workload said as run's arguments, as root.
 func newLab(t *testing.T, args ...string) (*lab.Lab, lab.Runner) {
 	t.Helper()
@@ -83,63 +95,69 @@ func call(t *testing.T, s string) profile.Call {
 // The story porthole was made for: of the two things that --cap-add SYS_PTRACE does, it is the
 // filter's rule that helps.
 func TestStrace(t *testing.T) {
-	if _, err := exec.LookPath("strace"); err != nil {
-		t.Skip("needs strace")
-	}
-	l, run := newLab(t, "--as", "docker:18.09", "host", "strace", "-o", "/dev/null", "true")
-	was := first(t, l, run)
-	if was.Exit == 0 || refused(was.Events, "ptrace") == 0 || !was.Sight.Filtered {
-		t.Fatalf("first run: exit %d, %d refusals of ptrace, sight %+v", was.Exit, refused(was.Events, "ptrace"), was.Sight)
-	}
-	set := caps.Of(caps.CAP_SYS_PTRACE)
-	for _, test := range []struct {
-		name string
-		lift []why.Factor
-		exit int
-	}{
-		{"control", nil, was.Exit},
-		{"the rule alone", []why.Factor{{Kind: why.FilterRule, Call: call(t, "ptrace")}}, 0},
-		{"the rule for other arguments", []why.Factor{{Kind: why.FilterRule, Call: call(t, "ptrace(PTRACE_PEEKUSR)")}}, was.Exit},
-		{"no filter", []why.Factor{{Kind: why.FilterOff}}, 0},
-		{"the capability alone", []why.Factor{{Kind: why.CapHeld, Caps: set}}, was.Exit},
-		{"the flag", []why.Factor{{Kind: why.CapGranted, Caps: set}}, 0},
-		{"a user namespace", []why.Factor{{Kind: why.NewUserNS}}, was.Exit},
-		{"everything", []why.Factor{{Kind: why.Everything}}, 0},
-	} {
-		o := l.Try(t.Context(), why.Experiment{Name: test.name, Lift: test.lift})
-		if o.Err != nil || o.Unable != nil || o.Exit != test.exit {
-			t.Errorf("%s: exit %d, unable %v, %v; want exit %d", test.name, o.Exit, o.Unable, o.Err, test.exit)
+	both(t, func(t *testing.T, with lab.Sort) {
+		if _, err := exec.LookPath("strace"); err != nil {
+			t.Skip("needs strace")
 		}
-		if same := o.Output == was.Output; same != (test.exit == was.Exit) {
-			t.Errorf("%s: the output is the same: %v", test.name, same)
+		l, run := newLab(t, "--as", "docker:18.09", "host", "strace", "-o", "/dev/null", "true")
+		l.With = with
+		was := first(t, l, run)
+		if was.Exit == 0 || refused(was.Events, "ptrace") == 0 || !was.Sight.Filtered {
+			t.Fatalf("first run: exit %d, %d refusals of ptrace, sight %+v", was.Exit, refused(was.Events, "ptrace"), was.Sight)
 		}
-	}
+		set := caps.Of(caps.CAP_SYS_PTRACE)
+		for _, test := range []struct {
+			name string
+			lift []why.Factor
+			exit int
+		}{
+			{"control", nil, was.Exit},
+			{"the rule alone", []why.Factor{{Kind: why.FilterRule, Call: call(t, "ptrace")}}, 0},
+			{"the rule for other arguments", []why.Factor{{Kind: why.FilterRule, Call: call(t, "ptrace(PTRACE_PEEKUSR)")}}, was.Exit},
+			{"no filter", []why.Factor{{Kind: why.FilterOff}}, 0},
+			{"the capability alone", []why.Factor{{Kind: why.CapHeld, Caps: set}}, was.Exit},
+			{"the flag", []why.Factor{{Kind: why.CapGranted, Caps: set}}, 0},
+			{"a user namespace", []why.Factor{{Kind: why.NewUserNS}}, was.Exit},
+			{"everything", []why.Factor{{Kind: why.Everything}}, 0},
+		} {
+			o := l.Try(t.Context(), why.Experiment{Name: test.name, Lift: test.lift})
+			if o.Err != nil || o.Unable != nil || o.Exit != test.exit {
+				t.Errorf("%s: exit %d, unable %v, %v; want exit %d", test.name, o.Exit, o.Unable, o.Err, test.exit)
+			}
+			if same := o.Output == was.Output; same != (test.exit == was.Exit) {
+				t.Errorf("%s: the output is the same: %v", test.name, same)
+			}
+		}
+	})
 }
 
 // No experiment sets the machine's clock, whatever it lifts.
 func TestGuard(t *testing.T) {
-	l, run := newLab(t, "host", "date", "-s", "+0 sec")
-	was := first(t, l, run)
-	if was.Exit == 0 {
-		t.Fatal("date could set the clock")
-	}
-	before := time.Now()
-	for _, lift := range [][]why.Factor{
-		{{Kind: why.Everything}},
-		{{Kind: why.CapGranted, Caps: caps.Of(caps.CAP_SYS_TIME)}},
-		{{Kind: why.FilterOff}, {Kind: why.CapHeld, Caps: caps.Of(caps.CAP_SYS_TIME)}},
-	} {
-		o := l.Try(t.Context(), why.Experiment{Lift: lift})
-		if o.Unable == nil || o.Err == nil {
-			t.Errorf("%v: exit %d, unable %v, %v; it was not said that the clock was spared", lift, o.Exit, o.Unable, o.Err)
+	both(t, func(t *testing.T, with lab.Sort) {
+		l, run := newLab(t, "host", "date", "-s", "+0 sec")
+		l.With = with
+		was := first(t, l, run)
+		if was.Exit == 0 {
+			t.Fatal("date could set the clock")
 		}
-	}
-	if o := l.Try(t.Context(), why.Experiment{Lift: []why.Factor{{Kind: why.FilterOff}}}); o.Err != nil || o.Exit == 0 {
-		t.Errorf("without a filter and without CAP_SYS_TIME: exit %d, %v; the kernel refuses that by itself", o.Exit, o.Err)
-	}
-	if d := time.Since(before.Round(0)); d < 0 || d > time.Minute {
-		t.Errorf("the clock went %v on", d)
-	}
+		before := time.Now()
+		for _, lift := range [][]why.Factor{
+			{{Kind: why.Everything}},
+			{{Kind: why.CapGranted, Caps: caps.Of(caps.CAP_SYS_TIME)}},
+			{{Kind: why.FilterOff}, {Kind: why.CapHeld, Caps: caps.Of(caps.CAP_SYS_TIME)}},
+		} {
+			o := l.Try(t.Context(), why.Experiment{Lift: lift})
+			if o.Unable == nil || o.Err == nil {
+				t.Errorf("%v: exit %d, unable %v, %v; it was not said that the clock was spared", lift, o.Exit, o.Unable, o.Err)
+			}
+		}
+		if o := l.Try(t.Context(), why.Experiment{Lift: []why.Factor{{Kind: why.FilterOff}}}); o.Err != nil || o.Exit == 0 {
+			t.Errorf("without a filter and without CAP_SYS_TIME: exit %d, %v; the kernel refuses that by itself", o.Exit, o.Err)
+		}
+		if d := time.Since(before.Round(0)); d < 0 || d > time.Minute {
+			t.Errorf("the clock went %v on", d)
+		}
+	})
 }
 
 // What would reach the machine itself is not lifted.
@@ -206,40 +224,43 @@ func TestLift(t *testing.T) {
 
 // A program that the kernel does not start at all is refused an execve.
 func TestNotStarted(t *testing.T) {
-	if _, err := exec.LookPath("setcap"); err != nil {
-		t.Skip("needs setcap")
-	}
-	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	prog := dir + "/true"
-	for _, c := range [][]string{{"cp", "/bin/true", prog}, {"setcap", "cap_sys_admin=ep", prog}} {
-		if out, err := exec.Command(c[0], c[1:]...).CombinedOutput(); err != nil {
-			t.Skipf("%v: %v: %s", c, err, out)
+	both(t, func(t *testing.T, with lab.Sort) {
+		if _, err := exec.LookPath("setcap"); err != nil {
+			t.Skip("needs setcap")
 		}
-	}
-	l, run := newLab(t, "-v", dir+":/p:ro", "host", "/p/true")
-	was, err := l.First(t.Context(), run, [3]*os.File{})
-	if err == nil || was.Exit != 126 || refused(was.Events, "execve") != 1 {
-		t.Fatalf("exit %d, %v, events %+v", was.Exit, err, was.Events)
-	}
-	f := was.Events[0].File
-	if f == nil || f.Path != "/p/true" || !f.Caps.Effective || !f.Caps.Permitted.Has(caps.CAP_SYS_ADMIN) {
-		t.Errorf("the file: %+v", f)
-	}
-	for _, x := range []struct {
-		lift why.Factor
-		exit int
-	}{
-		{why.Factor{Kind: why.FileCapsOff, Path: "/p/true"}, 0},
-		{why.Factor{Kind: why.CapHeld, Caps: caps.Of(caps.CAP_SYS_ADMIN)}, 0},
-		{why.Factor{Kind: why.FilterOff}, 126},
-	} {
-		if o := l.Try(t.Context(), why.Experiment{Lift: []why.Factor{x.lift}}); o.Exit != x.exit || o.Err != nil || o.Unable != nil {
-			t.Errorf("%v: exit %d, unable %v, %v", x.lift, o.Exit, o.Unable, o.Err)
+		dir := t.TempDir()
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
 		}
-	}
+		prog := dir + "/true"
+		for _, c := range [][]string{{"cp", "/bin/true", prog}, {"setcap", "cap_sys_admin=ep", prog}} {
+			if out, err := exec.Command(c[0], c[1:]...).CombinedOutput(); err != nil {
+				t.Skipf("%v: %v: %s", c, err, out)
+			}
+		}
+		l, run := newLab(t, "-v", dir+":/p:ro", "host", "/p/true")
+		l.With = with
+		was, err := l.First(t.Context(), run, [3]*os.File{})
+		if err == nil || was.Exit != 126 || refused(was.Events, "execve") != 1 {
+			t.Fatalf("exit %d, %v, events %+v", was.Exit, err, was.Events)
+		}
+		f := was.Events[0].File
+		if f == nil || f.Path != "/p/true" || !f.Caps.Effective || !f.Caps.Permitted.Has(caps.CAP_SYS_ADMIN) {
+			t.Errorf("the file: %+v", f)
+		}
+		for _, x := range []struct {
+			lift why.Factor
+			exit int
+		}{
+			{why.Factor{Kind: why.FileCapsOff, Path: "/p/true"}, 0},
+			{why.Factor{Kind: why.CapHeld, Caps: caps.Of(caps.CAP_SYS_ADMIN)}, 0},
+			{why.Factor{Kind: why.FilterOff}, 126},
+		} {
+			if o := l.Try(t.Context(), why.Experiment{Lift: []why.Factor{x.lift}}); o.Exit != x.exit || o.Err != nil || o.Unable != nil {
+				t.Errorf("%v: exit %d, unable %v, %v", x.lift, o.Exit, o.Unable, o.Err)
+			}
+		}
+	})
 }
 
 // Input is given again, output is compared without what differs by nature, and what runs for too

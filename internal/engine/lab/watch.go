@@ -1,10 +1,11 @@
 package lab
 
 import (
+	"context"
+	"errors"
 	"os"
 	"slices"
 	"sync"
-	"time"
 
 	"porthole/event"
 	"porthole/internal/engine/container"
@@ -22,65 +23,98 @@ const (
 	Notify Sort = "notify"
 )
 
-// watch looks on while a container runs.
-type watch interface {
-	adjust(*container.Config)
-	// finish returns what was seen, once the container is gone.
-	finish() ([]event.Event, event.Sight)
-}
+// maxEvents bounds what a run may make us remember.
+const maxEvents = 1 << 16
 
-func newWatch(s Sort) watch { return &notified{} }
-
-// notified has the filter tell of what it refuses (SECCOMP_RET_USER_NOTIF), and answers in its place.
-type notified struct {
+// watch looks on while one container runs.
+type watch struct {
 	mu     sync.Mutex
 	events []event.Event
-	sight  event.Sight
-	done   chan struct{}
-	err    error
+	over   int // events beyond maxEvents
+
+	watcher *trace.Watcher
+	blind   error // why nothing is seen
 }
 
-func (n *notified) adjust(cfg *container.Config) {
+// attach has the container of cfg watched from its program's first instruction on. The error says that
+// the way asked for cannot be had.
+func (l *Lab) attach(cfg *container.Config) (*watch, error) {
+	w := &watch{}
+	opt := trace.Options{See: w.see, Ring: ring, Cache: l.Cache}
+	var err error
+	if l.With != Notify {
+		w.watcher, err = trace.Attach(context.Background(), trace.Target{}, opt)
+		switch {
+		case err == nil:
+			cfg.Ready = w.watcher.Add
+			return w, nil
+		case l.With == EBPF || !errors.Is(err, trace.ErrUnavailable):
+			return w, err
+		}
+	}
+	w.notify(cfg, opt)
+	if err != nil && w.blind == nil {
+		w.blind = err
+	}
+	return w, nil
+}
+
+// ring is the size of the buffer of one run: much less than a long-lived watcher takes.
+const ring = 8 << 20
+
+// notify has the filter tell of what it refuses (SECCOMP_RET_USER_NOTIF), and answers in its place.
+func (w *watch) notify(cfg *container.Config, opt trace.Options) {
 	p := cfg.Policy
-	if p == nil || usesListener(*p) || !slices.Contains(cfg.Facts.Features.SeccompActions, "user_notif") {
+	switch {
+	case p == nil:
+		w.blind = errors.New("there is no filter that could tell what it refuses")
+		return
+	case usesListener(*p):
+		w.blind = errors.New("the filter has a listener of its own, and there is only one to a process")
+		return
+	case !slices.Contains(cfg.Facts.Features.SeccompActions, "user_notif"):
+		w.blind = errors.New("this kernel's filters cannot notify (Linux 5.0)")
 		return
 	}
 	asking := trace.Notifier(*p)
 	cfg.Policy = &asking
 	cfg.Watch = func(listener *os.File) {
-		n.sight.Filtered = true
-		n.done = make(chan struct{})
-		go func() {
-			defer close(n.done)
-			n.err = trace.Watch(listener, *p, func(e event.Event) {
-				n.mu.Lock()
-				defer n.mu.Unlock()
-				if len(n.events) == maxEvents {
-					n.sight.Lost++
-					return
-				}
-				n.events = append(n.events, e)
-			})
-		}()
+		w.watcher, w.blind = trace.Attach(context.Background(), trace.Target{Listener: listener, Policy: *p}, opt)
 	}
 }
 
-// maxEvents bounds what a run may make us remember.
-const maxEvents = 1 << 16
+func (w *watch) see(e event.Event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.events) == maxEvents {
+		w.over++
+		return
+	}
+	w.events = append(w.events, e)
+}
 
 // usesListener says that a policy has a listener of its own: there is only one to a process.
 func usesListener(p seccomp.Policy) bool {
 	return p.Default == seccomp.Notify || slices.ContainsFunc(p.Rules, func(r seccomp.Rule) bool { return r.Action == seccomp.Notify })
 }
 
-func (n *notified) finish() ([]event.Event, event.Sight) {
-	if n.done != nil {
-		select {
-		case <-n.done:
-		case <-time.After(time.Second): // something outlives the container: it shares the host's pids
-		}
+// finish returns what was seen, once the container is gone.
+func (w *watch) finish() ([]event.Event, event.Sight) {
+	if w == nil {
+		return nil, event.Sight{}
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return slices.Clone(n.events), n.sight
+	var s event.Sight
+	if w.watcher != nil {
+		if err := w.watcher.Close(); err != nil {
+			w.blind = err
+		}
+		s = w.watcher.Sight()
+	}
+	if w.blind != nil {
+		s.Notes = append(s.Notes, w.blind.Error())
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s.Lost += w.over
+	return slices.Clone(w.events), s
 }
