@@ -56,10 +56,11 @@ func (e *Engine) Exec(ctx context.Context, x workload.Exec, opt ExecOptions) (co
 	defer signals.Stop()
 	var pipes *stdio
 	if !x.TTY {
-		if pipes, err = newStdio(opt.Streams, x.Stdin, nil); err != nil {
+		if pipes, err = newStdio(opt.Streams, x.Stdin, nil, process.User.UID); err != nil {
 			return 0, err
 		}
 		cfg.Stdin, cfg.Stdout, cfg.Stderr = pipes.child[0], pipes.child[1], pipes.child[2]
+		cfg.ChownStdio = pipes.made
 	}
 	if opt.Adjust != nil {
 		opt.Adjust(&cfg)

@@ -165,10 +165,11 @@ func (e *Engine) start(ctx context.Context, s *session, w workload.Workload, cla
 	}
 	cfg.Times = opt.Timed != nil
 	if !w.TTY {
-		if s.pipes, err = newStdio(opt.Streams, w.Stdin, s.log); err != nil {
+		if s.pipes, err = newStdio(opt.Streams, w.Stdin, s.log, cfg.Spec.Process.User.UID); err != nil {
 			return err
 		}
 		cfg.Stdin, cfg.Stdout, cfg.Stderr = s.pipes.child[0], s.pipes.child[1], s.pipes.child[2]
+		cfg.ChownStdio = s.pipes.made
 	}
 	if opt.Adjust != nil {
 		opt.Adjust(&cfg)

@@ -22,14 +22,19 @@ type Streams struct {
 // CVE-2017-5226), and who holds a file can open it again through /proc/self/fd with more rights.
 type stdio struct {
 	child [3]*os.File // for the program; closed by started
+	made  [3]bool     // those of them that are our own pipes
 	pumps sync.WaitGroup
 	close []*os.File
+
+	direct bool // harmless files of the caller's are handed on as they are
 }
 
 // newStdio connects s, with what is written also kept in log where that is not nil.
-// interactive says whether the program reads the caller's input.
-func newStdio(s Streams, interactive bool, log *logWriter) (*stdio, error) {
-	p := &stdio{}
+// interactive says whether the program reads the caller's input. user is the program's: one who is not
+// root could not open the caller's pipe once more, as programs do with /dev/stdout, and gets one that can
+// be given to him.
+func newStdio(s Streams, interactive bool, log *logWriter, user uint32) (*stdio, error) {
+	p := &stdio{direct: user == 0}
 	ok := false
 	defer func() {
 		if !ok {
@@ -58,7 +63,7 @@ func (p *stdio) input(in *os.File) error {
 		p.child[0] = null
 		return err
 	}
-	if harmless(in) {
+	if p.direct && harmless(in) {
 		dup, err := duplicate(in)
 		p.child[0] = dup
 		return err
@@ -67,7 +72,7 @@ func (p *stdio) input(in *os.File) error {
 	if err != nil {
 		return err
 	}
-	p.child[0] = r
+	p.child[0], p.made[0] = r, true
 	// Nobody waits for this one: it ends with the input, or with us.
 	go func() {
 		io.Copy(w, in)
@@ -77,7 +82,7 @@ func (p *stdio) input(in *os.File) error {
 }
 
 func (p *stdio) output(fd int, out *os.File, log *logWriter) error {
-	if log == nil && (out == nil || harmless(out)) {
+	if log == nil && (out == nil || p.direct && harmless(out)) {
 		var f *os.File
 		var err error
 		if out == nil {
@@ -92,7 +97,7 @@ func (p *stdio) output(fd int, out *os.File, log *logWriter) error {
 	if err != nil {
 		return err
 	}
-	p.child[fd] = w
+	p.child[fd], p.made[fd] = w, true
 	p.close = append(p.close, r)
 	var to io.Writer = io.Discard
 	if out != nil {
