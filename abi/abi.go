@@ -199,6 +199,26 @@ func (a Arch) Calls() iter.Seq2[uint32, string] {
 	}
 }
 
+// Row returns the place of name in the list of all names, below Names: for who looks up many.
+func Row(name string) (int, bool) { return row(name) }
+
+// Names is how many names of calls there are, over all ABIs.
+const Names = len(calls)
+
+// Rows yields the number and the row of every call, in the order of their numbers.
+func (a Arch) Rows() iter.Seq2[uint32, int] {
+	return func(yield func(uint32, int) bool) {
+		if !a.valid() {
+			return
+		}
+		for _, i := range byNr[a-1] {
+			if !yield(calls[i].nrs[a-1], int(i)) {
+				return
+			}
+		}
+	}
+}
+
 // Known says whether any ABI has a call named name.
 func Known(name string) bool {
 	_, ok := row(name)

@@ -137,19 +137,21 @@ func audited(a abi.Arch) abi.Arch {
 	return a
 }
 
-// index has the rules of each name.
-func (p Policy) index() map[string][]int {
-	index := make(map[string][]int, len(p.Rules))
-	one := make([]int, len(p.Rules)) // most names have one rule
-	for i, r := range p.Rules {
-		if old, ok := index[r.Name]; ok {
-			index[r.Name] = append(old, i)
-			continue
+// index has the rules of each call, by its row in package abi. (By name, in a map, it took a third of the time
+// in which a filter is compiled.)
+type index struct {
+	first [abi.Names]int32 // a rule's number and 1; 0: none names the call
+	next  []int32          // by rule: the same of the next one that names it
+}
+
+func (p Policy) index() *index {
+	x := &index{next: make([]int32, len(p.Rules))}
+	for i := len(p.Rules) - 1; i >= 0; i-- {
+		if row, ok := abi.Row(p.Rules[i].Name); ok { // a name that no ABI has counts for nothing
+			x.next[i], x.first[row] = x.first[row], int32(i+1)
 		}
-		one[i] = i
-		index[r.Name] = one[i : i+1 : i+1]
 	}
-	return index
+	return x
 }
 
 // A claim is a rule's on a number: the number, the rule, and the word of socketcall or ipc
@@ -176,7 +178,7 @@ func (c claim) word() uint32 { return uint32(c & 0xff) }
 // ages has the newest number that the policy names on each ABI; 0: newer ones are nothing special.
 type ages [abi.S390X + 1]uint32
 
-func (p Policy) table(a abi.Arch, index map[string][]int) Table {
+func (p Policy) table(a abi.Arch, index *index) Table {
 	abis := []abi.Arch{a, abi.X32}
 	if a != abi.X86_64 {
 		abis = abis[:1]
@@ -187,26 +189,27 @@ func (p Policy) table(a abi.Arch, index map[string][]int) Table {
 		if !slices.Contains(p.Arches, b) {
 			continue
 		}
-		add := func(rules []int, nr, word uint32) {
-			for _, rule := range rules {
-				if p.Rules[rule].Action != p.Default {
+		add := func(row int, nr, word uint32) (named bool) {
+			n := index.first[row]
+			for named = n != 0; n != 0; n = index.next[n-1] {
+				if rule := int(n - 1); p.Rules[rule].Action != p.Default {
 					claims = append(claims, claimed(nr, rule, word))
 				}
 			}
+			return named
 		}
-		multiplexes := multiplexes(b)
-		for nr, name := range b.Calls() {
-			rules, named := index[name]
-			add(rules, nr, 0)
-			if named && !(multiplexes && muxed[name].word != 0) {
+		var muxes map[int]mux
+		if multiplexes(b) {
+			muxes = muxedRows()
+		}
+		for nr, row := range b.Rows() {
+			if add(row, nr, 0) && muxes[row].word == 0 {
 				newest[b] = nr
 			}
 		}
-		if multiplexes {
-			for name, m := range muxed {
-				if nr, ok := b.Nr(m.by); ok {
-					add(index[name], nr, m.word)
-				}
+		for row, m := range muxes {
+			if nr, ok := b.Nr(m.by); ok {
+				add(row, nr, m.word)
 			}
 		}
 		// The rule is runc's (libcontainer/seccomp/patchbpf, findLastSyscalls): rules that
@@ -271,7 +274,7 @@ func (p Policy) span(a abi.Arch, lo, hi uint32, newest ages, claims []claim, roo
 		return s
 	}
 	for _, c := range claims {
-		r := p.Rules[c.rule()]
+		r := &p.Rules[c.rule()]
 		conds, possible := reduce(r.Conds, c.word(), s.Bits)
 		if !possible {
 			continue

@@ -2,12 +2,15 @@ package seccomp
 
 import "porthole/abi"
 
-// muxed are the words of socketcall (include/uapi/linux/net.h, SYS_*) and of ipc
-// (include/uapi/linux/ipc.h): their first argument names the call meant.
-var muxed = map[string]struct {
+// mux is a call's way through another one.
+type mux struct {
 	by   string
 	word uint32
-}{
+}
+
+// muxed are the words of socketcall (include/uapi/linux/net.h, SYS_*) and of ipc
+// (include/uapi/linux/ipc.h): their first argument names the call meant.
+var muxed = map[string]mux{
 	"socket":      {"socketcall", 1},
 	"bind":        {"socketcall", 2},
 	"connect":     {"socketcall", 3},
@@ -45,4 +48,15 @@ var muxed = map[string]struct {
 // multiplexes says whether an ABI has socketcall and ipc beside the calls themselves.
 func multiplexes(a abi.Arch) bool {
 	return a == abi.X86 || a == abi.S390X || a == abi.PPC64LE
+}
+
+// muxedRows is muxed by the calls' rows in package abi.
+func muxedRows() map[int]mux {
+	rows := make(map[int]mux, len(muxed))
+	for name, m := range muxed {
+		if row, ok := abi.Row(name); ok {
+			rows[row] = m
+		}
+	}
+	return rows
 }

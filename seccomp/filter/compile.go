@@ -73,7 +73,7 @@ func (g *graph) numbers(t seccomp.Table) ref {
 // counter returns a function that counts the calls that an architecture has in a run of
 // numbers; it must be asked about ascending runs.
 func counter(a abi.Arch) func(lo, hi uint32) int {
-	var all []uint32
+	all := make([]uint32, 0, 2*abi.Names)
 	abis := []abi.Arch{a, abi.X32}
 	if a != abi.X86_64 {
 		abis = abis[:1]

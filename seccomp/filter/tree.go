@@ -48,7 +48,7 @@ func (g *graph) tree(segs []seg) ref {
 
 // most is the longest list of segments that is planned. A longer one is halved by weight
 // first: then the time grows with its length and not with the square.
-const most = 90
+const most = 24
 
 func (g *graph) halves(segs []seg) ref {
 	n := len(segs)
