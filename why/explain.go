@@ -43,7 +43,11 @@ type Answer struct {
 	Layers  []Suspect // in the order in which they answer, with their final proof
 	// Fatal: without it the program ends otherwise. Known says whether an experiment showed that.
 	Fatal, Known bool
-	Quote        string // what the program said about it, where that was found
+	// Tolerated: the program went on and ended as it would have. Effect: lifting it changed something.
+	Tolerated, Effect bool
+	Quote             string  // what the program said about it, where that was found
+	Grants            []Grant // least first; Explanation.Grants are those of the first refusal
+	Avoid             []Advice
 }
 
 // Tried is an experiment with what came of it.
@@ -82,6 +86,9 @@ type Explanation struct {
 	Avoid        []Advice
 	Notes        []Message
 	Exit, Signal int
+	Sight        event.Sight // of the first run
+
+	scene Scene
 }
 
 // Grant is what a user may add or do so that the refusal goes away.
@@ -91,6 +98,8 @@ type Grant struct {
 	What    Message
 	Opens   []string // system calls that the filter lets through with it, and did not before
 	Caps    string   // the capability it gives, by name
+	Order   int      // how much it opens, roughly: what they are sorted by
+	factor  Factor   // what an experiment lifts to try it
 	Host    bool     // it reaches the host: its clock, its log, its modules, its sysctls
 	Proof   Proof
 }

@@ -35,7 +35,7 @@ func suspects(q *question, r Refusal, s *Scene) []Suspect {
 	found := refusing(q, s)
 	certain := slices.ContainsFunc(found, func(f finding) bool { return f.sure })
 	for _, f := range found {
-		seen := f.seen(r)
+		seen := f.seen(r, found)
 		if behind && !f.sure && !seen && f.met == 0 {
 			continue
 		}
@@ -51,7 +51,7 @@ func suspects(q *question, r Refusal, s *Scene) []Suspect {
 	if len(out) == 0 || behind {
 		for _, d := range r.Denied {
 			if !slices.ContainsFunc(out, func(o Suspect) bool { return o.Layer == Capability }) {
-				out = add(out, capSuspect(d.Cap, q, s, Seen, "cap_capable, security/commoncap.c", false))
+				out = add(out, capSuspect(d.Cap, q, s, Likely, "cap_capable, security/commoncap.c", false))
 			}
 		}
 	}
@@ -88,9 +88,15 @@ func add(list []Suspect, sus Suspect) []Suspect {
 	return append(list, sus)
 }
 
-// seen says that the watcher saw the very check fail.
-func (f finding) seen(r Refusal) bool {
+// seen says that the watcher saw the very check fail: the capability's, and no other layer's rule
+// asks for the same one.
+func (f finding) seen(r Refusal, all []finding) bool {
 	want, _ := f.rule.capSet()
+	for _, o := range all {
+		if other, _ := o.rule.capSet(); o.rule.Layer != f.rule.Layer && other&want != 0 {
+			return false
+		}
+	}
 	return slices.ContainsFunc(r.Denied, func(d event.Event) bool { return want.Has(d.Cap) })
 }
 
@@ -141,6 +147,9 @@ func (s *Scene) byAge(arch abi.Arch, nr uint32, args [6]uint64, errno abi.Errno)
 // tests, since a rule should not hang on a pid.
 func ruleCall(c profile.Call, s *Scene) profile.Call {
 	out := profile.Call{Name: c.Name}
+	if c.Name == "unshare" {
+		out.Args[0] = c.Args[0] // whatever the profile says: user namespaces are not all of it
+	}
 	if s.Profile == nil {
 		return out
 	}

@@ -1,0 +1,479 @@
+package why
+
+import (
+	"slices"
+	"strings"
+
+	"porthole/caps"
+	"porthole/event"
+	"porthole/facts"
+	"porthole/seccomp/profile"
+)
+
+// The orders in which grants are offered: how much they open, roughly.
+const (
+	orderNothing = 10 * iota
+	orderRelease
+	orderRule
+	orderImage
+	orderOwn // something of the container's own: a limit, a device, a sysctl of its namespaces
+	orderSession
+	orderCap
+	orderUnmask
+	orderRoot
+	orderAdmin // a capability that is many in one
+	orderLSM
+	orderHost
+)
+
+// reaching are capabilities that are checked for the machine itself, or lead there.
+var reaching = caps.Of(caps.CAP_SYS_TIME, caps.CAP_SYSLOG, caps.CAP_SYS_BOOT, caps.CAP_SYS_MODULE, caps.CAP_SYS_RAWIO,
+	caps.CAP_SYS_ADMIN, caps.CAP_DAC_READ_SEARCH, caps.CAP_BPF, caps.CAP_PERFMON, caps.CAP_WAKE_ALARM, caps.CAP_BLOCK_SUSPEND,
+	caps.CAP_SYS_PACCT, caps.CAP_AUDIT_CONTROL, caps.CAP_AUDIT_READ, caps.CAP_MAC_ADMIN, caps.CAP_MAC_OVERRIDE, caps.CAP_SYS_NICE, caps.CAP_SYS_RESOURCE)
+
+// grants lists what would help, least first, and what is often advised instead.
+func (q *Inquiry) grants(e *Explanation, a *Answer) ([]Grant, []Advice) {
+	if e.Flaky {
+		return nil, nil
+	}
+	g := granter{s: &q.scene, call: asked(a.Refusal.Event), path: pathOf(a.Refusal.Event), q: questionOf(a.Refusal, &q.scene)}
+	layers := slices.Clone(a.Layers)
+	if e.Cause != nil && a.Effect { // proved: only what was needed has to be granted
+		layers = slices.DeleteFunc(layers, func(s Suspect) bool {
+			return len(s.Factors) > 0 && !slices.ContainsFunc(s.Factors, func(f Factor) bool { return slices.Contains(e.Cause, f) })
+		})
+	}
+	if a.Tolerated && !a.Fatal {
+		g.add(Grant{What: say("grant.nothing", "call", g.call.Name), Order: orderNothing})
+	}
+	g.collect(layers)
+	for i := range g.list {
+		g.list[i].Proof = q.proven(g.list[i])
+	}
+	slices.SortStableFunc(g.list, func(a, b Grant) int { return a.Order - b.Order })
+	return g.list, g.avoid
+}
+
+// proven says how sure it is that a grant helps: an experiment may have tried just that.
+func (q *Inquiry) proven(g Grant) Proof {
+	for _, t := range q.tried {
+		if t.Result == Works && len(t.Experiment.Lift) == 1 && g.factor.Kind != 0 && t.Experiment.Lift[0] == g.factor {
+			return Proved
+		}
+	}
+	return ByRules
+}
+
+// asked is an event's call with its strings.
+func asked(e event.Event) Call { return Call{Call: callOf(e), Strings: e.Strings} }
+
+// granter collects grants for one refusal.
+type granter struct {
+	s     *Scene
+	call  Call
+	path  string
+	q     *question
+	list  []Grant
+	avoid []Advice
+}
+
+func (g *granter) add(one Grant) {
+	if !slices.ContainsFunc(g.list, func(o Grant) bool { return slices.Equal(o.Flags, one.Flags) && o.What.Key == one.What.Key }) {
+		g.list = append(g.list, one)
+	}
+}
+
+func (g *granter) shun(flags, key string, p ...string) {
+	if !slices.ContainsFunc(g.avoid, func(o Advice) bool { return o.Flags == flags }) {
+		g.avoid = append(g.avoid, Advice{flags, say(key, p...)})
+	}
+}
+
+func (g *granter) collect(layers []Suspect) {
+	var filter, capability bool
+	for _, sus := range layers {
+		filter = filter || sus.Layer == Seccomp
+		capability = capability || sus.Layer == Capability && sus.Proof >= ByRules
+	}
+	if filter {
+		g.filterGrants(capability)
+	}
+	for _, sus := range layers {
+		switch sus.Layer {
+		case Capability:
+			g.capGrants(sus, filter)
+		case UserNS:
+			g.usernsGrants(sus)
+		case NNP:
+			g.nnpGrants(sus)
+		case LSM:
+			g.lsmGrants(sus)
+		case Yama:
+			g.add(Grant{What: say("grant.yama.child"), Order: orderNothing})
+			g.add(Grant{What: say("grant.yama.ptracer"), Order: orderRule})
+			g.capGrant(caps.CAP_SYS_PTRACE, orderCap)
+			g.shun("sysctl -w kernel.yama.ptrace_scope=0", "avoid.host.wide")
+		case Mount:
+			g.mountGrants(sus)
+		case DeviceCgroup:
+			g.deviceGrants(sus)
+		case Sysctl:
+			g.sysctlGrants(sus)
+		case Rlimit:
+			g.rlimitGrants(sus)
+		case File:
+			g.add(Grant{What: say("grant.file", "path", g.path), Order: orderNothing})
+			g.shun("--cap-add DAC_OVERRIDE", "avoid.toomuch")
+		case None:
+			if sus.Code == "P0901" {
+				g.add(Grant{What: say("grant.remote"), Order: orderNothing})
+			} else if sus.Proof >= ByRules {
+				g.add(Grant{What: say("grant.none"), Order: orderNothing})
+			} else {
+				g.add(Grant{What: say("grant.elsewhere"), Order: orderNothing})
+			}
+			g.shun("--privileged", "avoid.useless")
+		case Kernel:
+			g.add(Grant{What: say("grant.kernel", "call", g.call.Name), Order: orderNothing})
+		}
+	}
+	if filter {
+		g.shun("--security-opt seccomp=unconfined", "avoid.unconfined", "n", itoa(len(g.blocked())))
+	}
+	if !slices.ContainsFunc(g.list, func(o Grant) bool { return slices.Contains(o.Flags, "SYS_ADMIN") }) && filter {
+		if v := judge(g.call, sceneWith(g.s, caps.CAP_SYS_ADMIN)); v.Verdict == Allowed {
+			g.shun("--cap-add SYS_ADMIN", "avoid.toomuch")
+		} else if !g.s.Caps.Bounding.Has(caps.CAP_SYS_ADMIN) {
+			g.shun("--cap-add SYS_ADMIN", "avoid.useless")
+		}
+	}
+	if !g.s.Privileged {
+		g.shun("--privileged", "avoid.privileged")
+	}
+}
+
+func sceneWith(s *Scene, c caps.Cap) *Scene {
+	t := s.granted(caps.Of(c))
+	return &t
+}
+
+// blocked are the calls that the scene's filter refuses for all arguments.
+func (g *granter) blocked() []string {
+	if g.s.Profile == nil {
+		return nil
+	}
+	none := &profile.Profile{Default: "SCMP_ACT_ALLOW"}
+	before, _ := g.s.Profile.Resolve(g.s.Conditions)
+	after, _ := none.Resolve(g.s.Conditions)
+	return profile.Opened(before, after, g.s.Conditions.Arch)
+}
+
+// filterGrants open a call in the filter; with needsCap a capability is missing too, so that the
+// filter alone would not do.
+func (g *granter) filterGrants(needsCap bool) {
+	s := g.s
+	if s.Profile == nil {
+		return
+	}
+	if r, ok := s.laterRelease(g.call); ok && !needsCap {
+		g.add(Grant{What: say("grant.release", "release", r), Order: orderRelease})
+	}
+	if needsCap {
+		return
+	}
+	rule := profile.AllowExpr(ruleCall(g.call.Call, s))
+	cmd := []string{"porthole", "profile", "allow", rule}
+	if s.As != "" {
+		cmd = append(cmd, "--base", s.As)
+	}
+	g.add(Grant{
+		Flags: append(cmd, ">", "p.json"), Command: true, What: say("grant.rule"), Order: orderRule, Opens: []string{g.call.Name},
+		factor: Factor{Kind: FilterRule, Call: ruleCall(g.call.Call, s)},
+	})
+	for _, c := range s.wanted(g.call) {
+		if v, some, _ := s.filterStaticWith(g.call, c); v && some == no {
+			order := orderCap
+			if c == caps.CAP_SYS_ADMIN {
+				order = orderAdmin
+			}
+			g.capGrant(c, order)
+		}
+	}
+}
+
+// filterStaticWith says whether the filter, were a capability granted, would let the call through.
+func (s *Scene) filterStaticWith(c Call, k caps.Cap) (bool, truth, Code) {
+	t := s.granted(caps.Of(k))
+	q := &question{call: c.Name, arch: t.Facts.Arch, who: &t.Caps}
+	for i, a := range c.Args {
+		q.args[i], q.known[i] = a.Value, a.Known
+	}
+	sus, some, _ := t.filterStatic(c, q)
+	return true, some, sus.Code
+}
+
+// laterRelease is the first release of the scene's engine from which on the call is let through.
+func (s *Scene) laterRelease(c Call) (string, bool) {
+	engine, _, _ := strings.Cut(s.Profile.Name, ":")
+	here, err := profile.FindRelease(s.Profile.Name)
+	if err != nil {
+		return "", false
+	}
+	found := ""
+	tried := map[string]bool{}
+	for _, r := range profile.Releases() { // newest first
+		if r.Engine != engine {
+			continue
+		}
+		if r.Version == here.Version {
+			break
+		}
+		open, done := tried[r.Since]
+		if !done {
+			p, err := profile.Builtin(r.String())
+			if err != nil {
+				break
+			}
+			t := *s
+			t.Profile = p
+			q := &question{call: c.Name, arch: t.Facts.Arch, who: &t.Caps}
+			_, some, _ := t.filterStatic(c, q)
+			open = some == no
+			tried[r.Since] = open
+		}
+		if !open {
+			break
+		}
+		found = engine + " " + r.Version
+	}
+	return found, found != ""
+}
+
+// capGrant adds --cap-add, with what it brings along.
+func (g *granter) capGrant(c caps.Cap, order int) {
+	s := g.s
+	if c == caps.CAP_SYS_ADMIN {
+		order = max(order, orderAdmin)
+	}
+	if !s.Caps.Bounding.Has(c) {
+		gr := Grant{
+			Flags: []string{"--cap-add", short(c)}, What: say("grant.cap", "cap", c.String(), "key", "cap."+short(c)), Caps: c.String(),
+			Host: reaching.Has(c) && s.UserNS.Initial, Order: order, factor: Factor{Kind: CapGranted, Caps: caps.Of(c)},
+		}
+		if s.Profile != nil {
+			t := s.granted(caps.Of(c))
+			gr.Opens = s.Profile.Opens(s.Conditions, t.Conditions)
+		}
+		g.add(gr)
+		if c != caps.CAP_SYS_ADMIN {
+			g.add(Grant{
+				Flags: []string{"porthole", "exec", "--cap-add", short(c), "CONTAINER", "…"}, Command: true, Caps: c.String(),
+				What: say("grant.session"), Order: order - 1, Host: gr.Host,
+			})
+		}
+	}
+	if s.Caps.EUID != 0 && !strings.HasPrefix(s.As, "podman") && g.q.who.EUID != 0 {
+		flags := []string{"--user", "0"}
+		if !s.Caps.Bounding.Has(c) {
+			flags = []string{"--cap-add", short(c), "--user", "0"}
+		}
+		g.add(Grant{Flags: flags, Caps: c.String(), What: say("grant.root", "cap", c.String()), Order: orderRoot, Host: reaching.Has(c) && s.UserNS.Initial})
+	}
+}
+
+func (g *granter) capGrants(sus Suspect, filter bool) {
+	switch sus.Code {
+	case "P0301":
+		missing := missingOf(g.q)
+		g.add(Grant{Flags: []string{"RUN", "setcap", "-r", g.path}, Command: true, What: say("grant.setcap", "path", g.path), Order: orderImage,
+			factor: Factor{Kind: FileCapsOff, Path: g.path}})
+		if missing != 0 {
+			var flags []string
+			for _, c := range missing.List() {
+				flags = append(flags, "--cap-add", short(c))
+			}
+			g.add(Grant{Flags: flags, Caps: orNone(missing), What: say("grant.filecaps", "caps", orNone(missing)), Order: orderCap,
+				Host: missing&reaching != 0 && g.s.UserNS.Initial, factor: Factor{Kind: CapHeld, Caps: missing}})
+		}
+		g.shun("chmod, chown", "avoid.mode")
+		return
+	case "P0304":
+		g.add(Grant{What: say("grant.rootful"), Order: orderHost, Host: true})
+		g.shun("--cap-add, --privileged", "avoid.userns")
+		return
+	}
+	for _, f := range sus.Factors {
+		if f.Kind != CapHeld {
+			continue
+		}
+		for _, c := range f.Caps.List() {
+			g.capGrant(c, orderCap)
+		}
+	}
+	if sus.Code == "P0303" {
+		g.shun("--cap-add", "avoid.nonroot")
+	}
+}
+
+func (g *granter) usernsGrants(sus Suspect) {
+	switch sus.Code {
+	case "P0601":
+		g.add(Grant{What: say("grant.userns.create"), Order: orderNothing})
+		g.shun("sysctl -w kernel.unprivileged_userns_clone=1", "avoid.absent")
+	case "P0602":
+		g.add(Grant{What: say("grant.userns.ids"), Order: orderOwn})
+		g.shun("--cap-add", "avoid.useless")
+	case "P0603":
+		g.add(Grant{Flags: []string{"nsenter", "-U", "--preserve-credentials", "…"}, Command: true, What: say("grant.userns.setgroups"), Order: orderNothing})
+	case "P0604":
+		g.add(Grant{Flags: []string{"nsenter", "-U", "…"}, Command: true, What: say("grant.userns.join"), Order: orderNothing})
+	case "P0606":
+		g.add(Grant{What: say("grant.userns.map"), Order: orderOwn})
+	case "P0304":
+		g.add(Grant{What: say("grant.rootful"), Order: orderHost, Host: true})
+	}
+}
+
+func (g *granter) nnpGrants(sus Suspect) {
+	if sus.Code == "P0503" {
+		g.add(Grant{What: say("grant.nnp.set"), Order: orderNothing})
+		return
+	}
+	g.add(Grant{Flags: []string{"porthole", "exec", "-u", "0", "CONTAINER", "…"}, Command: true, What: say("grant.exec.root"), Order: orderSession})
+	g.add(Grant{Flags: []string{"--user", "0"}, What: say("grant.user"), Order: orderRoot})
+	g.add(Grant{Flags: []string{"--security-opt", "no-new-privileges=false"}, What: say("grant.nnp.off"), Order: orderAdmin, factor: Factor{Kind: NNPOff}})
+	g.shun("--cap-add SETUID", "avoid.useless")
+}
+
+func (g *granter) lsmGrants(sus Suspect) {
+	switch sus.Code {
+	case "P0702":
+		g.add(Grant{Flags: []string{"--security-opt", "label=disable"}, What: say("grant.selinux"), Order: orderLSM})
+	case "P0704":
+		g.add(Grant{What: say("grant.lockdown"), Order: orderHost, Host: true})
+	default:
+		g.add(Grant{Flags: []string{"--security-opt", "apparmor=PROFILE"}, What: say("grant.apparmor.profile", "call", g.call.Name), Order: orderOwn})
+		g.add(Grant{Flags: []string{"--security-opt", "apparmor=unconfined"}, What: say("grant.apparmor.off"), Order: orderLSM, factor: Factor{Kind: LSMOff}})
+		g.shun("--cap-add ALL", "avoid.lsm")
+	}
+}
+
+func (g *granter) mountGrants(sus Suspect) {
+	switch sus.Code {
+	case "P0401":
+		if key, ok := strings.CutPrefix(g.path, "/proc/sys/"); ok {
+			key = strings.ReplaceAll(key, "/", ".")
+			if namespaced(g.path) {
+				g.add(Grant{Flags: []string{"--sysctl", key + "=VALUE"}, What: say("grant.sysctl.own", "sysctl", key), Order: orderOwn})
+			} else {
+				g.add(Grant{Flags: []string{"sysctl", "-w", key + "=VALUE"}, Command: true, What: say("grant.sysctl.host", "sysctl", key), Order: orderHost, Host: true})
+			}
+			return
+		}
+		if g.s.RootRO {
+			g.add(Grant{Flags: []string{"--tmpfs", dirOf(g.path)}, What: say("grant.tmpfs"), Order: orderOwn})
+			g.add(Grant{What: say("grant.readonly.off"), Order: orderUnmask})
+			return
+		}
+		g.add(Grant{What: say("grant.mount.rw", "path", g.path), Order: orderOwn})
+	case "P0402":
+		g.add(Grant{What: say("grant.proc.bind"), Order: orderNothing})
+		g.add(Grant{Flags: []string{"--security-opt", "systempaths=unconfined"}, What: say("grant.systempaths"), Order: orderUnmask, factor: Factor{Kind: SystemPaths}})
+		g.shun("seccomp=…", "avoid.seccomp.memory")
+	case "P0403":
+		g.add(Grant{Flags: []string{"--device", g.path}, What: say("grant.device.node"), Order: orderOwn})
+		g.add(Grant{What: say("grant.mount.dev"), Order: orderUnmask})
+	case "P0404":
+		g.add(Grant{What: say("grant.mount.exec", "path", g.path), Order: orderOwn})
+	case "P0408":
+		g.add(Grant{What: say("grant.mount.suid", "path", g.path), Order: orderUnmask})
+	default:
+		g.add(Grant{What: say("grant.mount.rw", "path", g.path), Order: orderOwn})
+	}
+}
+
+func dirOf(p string) string {
+	if i := strings.LastIndexByte(p, '/'); i > 0 {
+		return p[:i]
+	}
+	return "/"
+}
+
+func (g *granter) deviceGrants(sus Suspect) {
+	if strings.HasPrefix(g.path, "/dev/") {
+		g.add(Grant{Flags: []string{"--device", g.path}, What: say("grant.device", "path", g.path), Order: orderOwn, Host: true})
+	}
+	if n, ok := deviceName(g.q); ok {
+		kind, _, _ := strings.Cut(n, ":")
+		g.add(Grant{Flags: []string{"--device-cgroup-rule", kind + ":* rwm"}, What: say("grant.device.rule"), Order: orderOwn + 1, Host: true,
+			factor: Factor{Kind: DeviceRule, Name: n, Path: g.path}})
+	}
+	g.shun("chmod 666", "avoid.device")
+}
+
+func (g *granter) sysctlGrants(sus Suspect) {
+	for _, f := range sus.Factors {
+		if f.Kind == SysctlSet {
+			g.add(Grant{Flags: []string{"--sysctl", f.Name + "=" + f.Value}, What: say("grant.sysctl.own", "sysctl", f.Name), Order: orderOwn, factor: f})
+		}
+	}
+	name := param(sus.Detail, "sysctl")
+	name, _, _ = strings.Cut(name, " ")
+	switch sus.Code {
+	case "P0201":
+		if g.s.Facts.Kernel.AtLeast(facts.Version{Major: 5, Minor: 8}) && g.s.UserNS.Initial {
+			g.capGrant(caps.CAP_PERFMON, orderCap)
+		}
+		g.hostSysctl("kernel.perf_event_paranoid=1")
+		g.shun("--cap-add SYS_ADMIN", "avoid.toomuch")
+	case "P0202":
+		if name == "net.ipv4.ip_unprivileged_port_start" {
+			g.capGrant(caps.CAP_NET_BIND_SERVICE, orderCap)
+			g.add(Grant{What: say("grant.port"), Order: orderNothing})
+		}
+	case "P0204":
+		g.hostSysctl(name + "=MORE")
+		g.shun("df, rm", "avoid.quota")
+	case "P0605":
+		g.hostSysctl("user.max_user_namespaces=MORE")
+	case "P0203":
+		if name != "" {
+			g.hostSysctl(name + "=VALUE")
+		}
+	case "P0206", "P0205":
+		if key, ok := strings.CutPrefix(g.path, "/proc/sys/"); ok {
+			g.hostSysctl(strings.ReplaceAll(key, "/", ".") + "=VALUE")
+		}
+	}
+}
+
+func (g *granter) hostSysctl(set string) {
+	name, _, _ := strings.Cut(set, "=")
+	g.add(Grant{Flags: []string{"sysctl", "-w", set}, Command: true, What: say("grant.sysctl.host", "sysctl", name), Order: orderHost, Host: true})
+}
+
+func param(m Message, name string) string {
+	for i := 0; i+1 < len(m.P); i += 2 {
+		if m.P[i] == name {
+			return m.P[i+1]
+		}
+	}
+	return ""
+}
+
+func (g *granter) rlimitGrants(sus Suspect) {
+	name := param(sus.Detail, "limit")
+	switch {
+	case sus.Code == "P0804" && name == "pids.max":
+		g.add(Grant{Flags: []string{"--pids-limit", "MORE"}, What: say("grant.pids"), Order: orderOwn})
+	case sus.Code == "P0804":
+		g.add(Grant{Flags: []string{"--cpu-rt-runtime", "MICROSECONDS"}, What: say("grant.rt"), Order: orderOwn, Host: true})
+		g.shun("--cap-add SYS_NICE", "avoid.useless")
+	case sus.Code == "P0802":
+		g.add(Grant{Flags: []string{"--ulimit", name + "=N:N"}, What: say("grant.ulimit.hard"), Order: orderOwn})
+	case g.s.Rootless:
+		g.add(Grant{What: say("grant.ulimit.rootless", "limit", name), Order: orderOwn})
+	default:
+		g.add(Grant{Flags: []string{"--ulimit", name + "=-1:-1"}, What: say("grant.ulimit"), Order: orderOwn, factor: Factor{Kind: RlimitSet, Name: name, Value: "-1:-1"}})
+	}
+}

@@ -1,0 +1,453 @@
+package why
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"porthole/abi"
+	"porthole/caps"
+	"porthole/event"
+)
+
+// Text is the explanation as a person reads it: for each refusal that mattered code and headline, the
+// call, the rule, what was tested, what helps and what does not. Others follow in a line each.
+func (e Explanation) Text(l Lang) string {
+	t := readTable(l)
+	w := &writer{t: t}
+	if len(e.Refusals) == 0 {
+		w.line("%s", t.say(say("text.nothing")))
+		for _, n := range e.Notes {
+			w.line("%s: %s", t["text.note"], t.say(n))
+		}
+		return w.String()
+	}
+	told := e.told()
+	for i, a := range e.Refusals[:told] {
+		if i > 0 {
+			w.line("")
+		}
+		w.answer(e, a, i == 0)
+	}
+	if rest := e.Refusals[told:]; len(rest) > 0 {
+		w.line("")
+		w.line("%s", t.say(say("text.also", "n", itoa(len(rest)))))
+		for _, a := range rest {
+			w.line("  %s %s (%s)", a.Code, outcomeOf(a.Refusal), t["layer."+a.Layers[0].Layer.String()])
+		}
+	}
+	return w.String()
+}
+
+// told is how many refusals are told at length: those that an experiment showed to matter, or else
+// the first.
+func (e Explanation) told() int {
+	n := 1
+	for n < len(e.Refusals) && e.Refusals[n].Effect && n < 4 {
+		n++
+	}
+	return n
+}
+
+type writer struct {
+	strings.Builder
+	t table
+}
+
+func (w *writer) line(format string, args ...any) {
+	s := strings.TrimRight(fmt.Sprintf(format, args...), " ")
+	w.WriteString(s + "\n")
+}
+
+// columns is how wide a line may grow.
+const columns = 100
+
+// wrapped writes a text after a head, broken where it grows wide, the further lines beneath the first.
+func (w *writer) wrapped(head, text string) {
+	indent := strings.Repeat(" ", width(head))
+	line, used := head, width(head)
+	empty := true
+	for _, word := range pieces(text) {
+		if n := width(strings.TrimRight(word, " ")); !empty && used+n > columns {
+			w.line("%s", line)
+			line, used, empty = indent, width(head), true
+		}
+		line += word
+		used += width(word)
+		empty = false
+	}
+	w.line("%s", line)
+}
+
+// pieces are what a line may be broken after: blanks and wide characters, but not before what ends a
+// sentence.
+func pieces(s string) (out []string) {
+	cur := ""
+	r := []rune(s)
+	for i, c := range r {
+		cur += string(c)
+		if c == ' ' || wide(c) && (i+1 == len(r) || !strings.ContainsRune("，。；：、）！？」", r[i+1])) {
+			out = append(out, cur)
+			cur = ""
+		}
+	}
+	return append(out, cur)
+}
+
+// answer tells of one refusal.
+func (w *writer) answer(e Explanation, a Answer, first bool) {
+	t, sus, ev := w.t, a.Layers[0], a.Refusal.Event
+	severity := t["text.error"]
+	head := t.say(headline(a, sus))
+	if a.Tolerated && !a.Fatal {
+		severity = t["text.warning"]
+		head += t.say(say("text.carriedon", "comm", ev.Comm))
+	}
+	w.line("%s[%s]: %s", severity, a.Code, head)
+	who := ev.Comm
+	if ev.PID > 0 {
+		who += " (pid " + itoa(ev.PID) + ")"
+	}
+	w.line("  --> %s   %s", who, outcomeOf(a.Refusal))
+	for _, m := range remarks(a, e) {
+		w.wrapped("   |  ", t.say(m))
+	}
+	if a.Quote != "" {
+		w.wrapped("   |  ", t.say(say("text.quote", "comm", ev.Comm, "quote", a.Quote)))
+	}
+	label := "  " + t["text.rule"] + ": "
+	w.wrapped(label, t.say(sus.Detail))
+	w.wrapped(strings.Repeat(" ", width(label)), sus.Source)
+	w.line("%s[%s]", strings.Repeat(" ", width(label)), t["proof."+itoa(int(sus.Proof))])
+	for _, b := range a.Layers[1:] {
+		if b.Layer == None {
+			continue
+		}
+		key := "text.behind"
+		if !b.Behind {
+			key = "text.together"
+		}
+		w.wrapped("  "+t[key]+": ", t["layer."+b.Layer.String()]+": "+t.say(b.Detail)+" ["+t["proof."+itoa(int(b.Proof))]+"]")
+	}
+	if first {
+		w.experiments(e, a)
+	}
+	if first {
+		w.help(e.Grants, e.Avoid)
+		for _, n := range e.Notes {
+			w.wrapped("  "+t["text.note"]+": ", t.say(n))
+		}
+	}
+}
+
+// headline names the layer.
+func headline(a Answer, sus Suspect) Message {
+	ev := a.Refusal.Event
+	c := asked(ev)
+	key := "head." + sus.Layer.String()
+	if sus.Code == "P0301" || sus.Code == "P0502" || sus.Code == "P0305" || sus.Code == "P0205" {
+		key = "head." + string(sus.Code)
+	}
+	return say(key, "call", brief(c), "path", pathOf(ev), "caps", param(sus.Detail, "caps"), "name", firstWord(param(sus.Detail, "sysctl")), "limit", param(sus.Detail, "limit"))
+}
+
+func firstWord(s string) string { s, _, _ = strings.Cut(s, " "); return s }
+
+// brief is a call with the arguments that tell what it is for: paths, and flags that have names.
+func brief(c Call) string {
+	out := c
+	params := abi.Params(c.Name)
+	for i := range out.Args {
+		if i >= len(params) || params[i].Group == "" {
+			out.Args[i].Known = false
+		}
+	}
+	s := out.String()
+	return strings.NewReplacer("_, ", "", "(_)", "()").Replace(s)
+}
+
+// outcomeOf is the call as it was made, and what came back.
+func outcomeOf(r Refusal) string {
+	s := asked(r.Event).String()
+	if !strings.Contains(s, "(") {
+		s += "()"
+	}
+	switch {
+	case r.Event.Kind == event.Exec:
+		s += " = 0"
+		if b := r.Event.Became; b != nil {
+			s += ", euid " + itoa(b.EUID)
+		}
+	case r.Silent && r.Event.Errno != 0:
+		s += ": " + r.Event.Errno.String()
+	case !r.Silent:
+		s += " = -" + r.Event.Errno.String()
+	}
+	if r.Count > 1 {
+		s += " ×" + itoa(r.Count)
+	}
+	return s
+}
+
+// remarks say what was seen of the refusal.
+func remarks(a Answer, e Explanation) (out []Message) {
+	ev := a.Refusal.Event
+	switch {
+	case ev.Filtered:
+		out = append(out, say("remark.filtered"))
+	case a.Refusal.Silent:
+		out = append(out, say("remark.silent"))
+	}
+	for _, d := range a.Refusal.Denied {
+		out = append(out, say("remark.denied", "cap", d.Cap.String()))
+	}
+	if f := ev.File; f != nil && f.Caps.Present {
+		out = append(out, say("remark.filecaps", "caps", fileCaps(f), "bounding", orEmpty(whoOf(ev, e).Bounding.String())))
+	} else if f != nil && f.Mode&0o4000 != 0 {
+		out = append(out, say("remark.setuid", "uid", itoa(f.UID), "mode", fmt.Sprintf("%04o", f.Mode&0o7777)))
+	}
+	return out
+}
+
+func orEmpty(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func fileCaps(f *event.File) string {
+	s := strings.ToLower(f.Caps.Permitted.String()) + "="
+	if f.Caps.Effective {
+		s += "e"
+	}
+	return s + "p"
+}
+
+// experiments prints what was tried, each once, with how often.
+func (w *writer) experiments(e Explanation, a Answer) {
+	if len(e.Experiments) == 0 {
+		return
+	}
+	t := w.t
+	w.line("  %s", t["text.tested"])
+	type row struct{ label, result string }
+	var rows []row
+	controls, agreed := 1, 1
+	var done [][]Factor
+	for _, x := range e.Experiments {
+		if x.Experiment.Control {
+			if x.Result != NotRun {
+				controls++
+				if x.Result == Same {
+					agreed++
+				}
+			}
+			continue
+		}
+		if slices.ContainsFunc(done, func(d []Factor) bool { return sameFactors(d, x.Experiment.Lift) }) {
+			continue
+		}
+		done = append(done, x.Experiment.Lift)
+		result := w.result(x, a)
+		if e.Cause != nil && sameFactors(x.Experiment.Lift, e.Cause) {
+			result += "   " + t["text.cause"]
+		}
+		rows = append(rows, row{w.lifted(x.Experiment.Lift, e), result})
+	}
+	first := Tried{Outcome: Outcome{Exit: e.Exit, Signal: e.Signal, Events: []event.Event{a.Refusal.Event}}, Result: Same}
+	rows = append(rows, row{t.say(say("factor.control", "n", itoa(agreed), "m", itoa(controls))), w.result(first, a)})
+	most := 0
+	for _, r := range rows {
+		most = max(most, min(width(r.label), 66))
+	}
+	for _, r := range rows {
+		w.line("    %s %s %s", r.label, strings.Repeat(".", max(2, most+3-width(r.label))), r.result)
+	}
+}
+
+// lifted says what an experiment lifted.
+func (w *writer) lifted(lift []Factor, e Explanation) string {
+	var out []string
+	for _, f := range lift {
+		out = append(out, w.factor(f))
+	}
+	s := strings.Join(out, " + ")
+	if width(s) > 66 && len(lift) > 2 {
+		return w.t.say(say("factor.many", "n", itoa(len(lift)), "first", out[0]))
+	}
+	return s
+}
+
+// factor says what lifting it means.
+func (w *writer) factor(f Factor) string {
+	list := "CAP_" + strings.ReplaceAll(capNames(f.Caps), ",", ", CAP_")
+	return w.t.say(say("factor."+f.Kind.String(), "call", brief(Call{Call: f.Call}), "caps", list, "flag", capNames(f.Caps), "path", f.Path, "name", f.Name, "value", f.Value))
+}
+
+// result is how an experiment ended, in a word.
+func (w *writer) result(x Tried, a Answer) string {
+	if x.Result == NotRun {
+		return w.t["result.notrun"]
+	}
+	if x.Result == Works {
+		return w.t["result.works"]
+	}
+	for _, ev := range x.Outcome.Events {
+		if ev.Kind == event.Refused && ev.Nr == a.Refusal.Event.Nr && ev.Arch == a.Refusal.Event.Arch && ev.Comm == a.Refusal.Event.Comm {
+			return ev.Errno.String()
+		}
+	}
+	if a.Refusal.Event.Kind == event.Exec && x.Result == Same {
+		return w.t["result.same"]
+	}
+	if x.Outcome.Signal != 0 {
+		return w.t.say(say("result.signal", "n", itoa(x.Outcome.Signal)))
+	}
+	return w.t.say(say("result.exit", "n", itoa(x.Outcome.Exit)))
+}
+
+// help prints grants, least first, and what to avoid.
+func (w *writer) help(grants []Grant, avoid []Advice) {
+	t := w.t
+	if len(grants) > 0 {
+		w.line("%s", t["text.help"])
+	}
+	for i, g := range grants {
+		head := fmt.Sprintf("  %d. ", i+1)
+		text := t.say(g.What)
+		if flags := g.Line(); flags != "" {
+			w.line("%s%s", head, flags)
+			head = strings.Repeat(" ", len(head)+2)
+		}
+		if g.Host {
+			text += " " + t["text.host"]
+		}
+		w.wrapped(head, text)
+		if opens := others(g); len(opens) > 0 {
+			w.wrapped(strings.Repeat(" ", 7)+t["text.opens"]+": ", strings.Join(opens, ", "))
+		}
+	}
+	for _, v := range avoid {
+		w.wrapped("  "+t["text.avoid"]+": ", v.Flags+": "+t.say(v.Why))
+	}
+}
+
+// others are the calls that a capability brings along.
+func others(g Grant) []string {
+	if g.Caps == "" {
+		return nil
+	}
+	const most = 12
+	if len(g.Opens) > most {
+		return append(slices.Clone(g.Opens[:most]), fmt.Sprintf("… (%d)", len(g.Opens)))
+	}
+	return g.Opens
+}
+
+// Line is what to paste: the flags, quoted where the shell needs it.
+func (g Grant) Line() string {
+	var out []string
+	for _, f := range g.Flags {
+		if f != ">" && strings.ContainsAny(f, " *&|<>()$") {
+			f = "'" + f + "'"
+		}
+		out = append(out, f)
+	}
+	s := strings.Join(out, " ")
+	if g.Command && len(g.Flags) > 3 && g.Flags[0] == "porthole" && g.Flags[1] == "profile" {
+		s += "   --security-opt seccomp=p.json"
+	}
+	return s
+}
+
+// Text is the answer to a question about a call that nobody made.
+func (a Static) Text(l Lang) string {
+	t := readTable(l)
+	w := &writer{t: t}
+	errno := ""
+	if a.Errno != 0 {
+		errno = " (" + a.Errno.String() + ")"
+	}
+	w.line("%s: %s%s", a.Call, t["verdict."+a.Verdict.String()], errno)
+	for _, s := range a.Layers {
+		key := "text.first"
+		if s.Behind {
+			key = "text.behind"
+		} else if s.Proof == Likely {
+			key = "text.might"
+		}
+		w.wrapped("  "+string(s.Code)+" "+t[key]+" ", t["layer."+s.Layer.String()]+": "+t.say(s.Detail))
+		w.wrapped("        ", s.Source)
+	}
+	if len(a.Layers) == 0 {
+		w.line("  %s", t["text.nolayer"])
+	}
+	for _, c := range a.Changes {
+		errno = ""
+		if c.Errno != 0 {
+			errno = " (" + c.Errno.String() + ")"
+		}
+		w.line("  %s", t.say(say("text.change."+c.What, "at", c.At, "verdict", t["verdict."+c.Verdict.String()]+errno)))
+	}
+	return w.String()
+}
+
+// Explain is a code at length: title, text, layer, source. ok is false for a code that is none.
+func Explain(code string, l Lang) (string, bool) {
+	k, ok := FindCode(code)
+	if !ok {
+		return "", false
+	}
+	t := readTable(l)
+	w := &writer{t: t}
+	w.line("%s: %s", k.Code, t[string(k.Code)+".title"])
+	w.line("")
+	w.wrapped("", t[string(k.Code)+".text"])
+	w.line("")
+	w.line("%s: %s", t["text.layer"], t["layer."+k.Layer.String()])
+	w.line("%s: %s", t["text.source"], k.Source)
+	return w.String(), true
+}
+
+// Page is a code as a page of Markdown, in English.
+func (k Kind) Page() string {
+	t := readTable("en")
+	w := &writer{t: t}
+	w.line("# %s: %s", k.Code, t[string(k.Code)+".title"])
+	w.line("")
+	w.wrapped("", t[string(k.Code)+".text"])
+	w.line("")
+	w.line("Layer: %s (`%s` in `--json`).", t["layer."+k.Layer.String()], k.Layer)
+	w.line("Source: %s.", k.Source)
+	var rows []string
+	for i := range rules {
+		if r := &rules[i]; r.Code == k.Code {
+			calls := names(r.Calls)
+			if len(calls) > 4 {
+				calls = append(slices.Clone(calls[:4]), "…")
+			}
+			rows = append(rows, fmt.Sprintf("| %s | %s | %s | %s |", "`"+strings.Join(calls, "`, `")+"`", strings.ReplaceAll(strings.ReplaceAll(r.Caps, "|", " or "), "+", " and "), r.Errno, r.Source))
+		}
+	}
+	if len(rows) > 0 && len(rows) <= 40 {
+		w.line("")
+		w.line("| calls | capability that lifts it | errno | source |")
+		w.line("| --- | --- | --- | --- |")
+		for _, r := range rows {
+			w.line("%s", r)
+		}
+	} else if len(rows) > 40 {
+		w.line("")
+		w.line("%d of the kernel's rules answer so: see the table in `why/rules_table.go`.", len(rows))
+	}
+	return w.String()
+}
+
+// whoOf is who made a call.
+func whoOf(ev event.Event, e Explanation) caps.State {
+	if ev.Who != nil {
+		return *ev.Who
+	}
+	return e.scene.Caps
+}
