@@ -57,7 +57,9 @@ func (w *Watcher) program(e *event.Event, r raw) {
 	// It may run something else by now.
 	if st, err := stat(fd); err == nil && st.Mode == e.File.Mode && st.Uid == r.u32(recFile+4) {
 		e.File.Caps = fileCaps(fd)
-		place(e.File, fd, e.PID)
+		if v := w.view(e.PID, rootOf(r)); v != nil {
+			v.place(e.File, fd)
+		}
 	}
 }
 
@@ -99,7 +101,7 @@ func (w *Watcher) call(e event.Event, r raw, kind, flags uint32) {
 	}
 	e.Kind, e.Filtered = event.Refused, flags&flagEntered == 0
 	if !e.Filtered {
-		e.File = w.ids.look(name, e)
+		e.File = w.look(name, e, rootOf(r))
 		w.checks(e, r)
 	}
 	if e.Errno != 0 {
@@ -185,6 +187,8 @@ func (w *Watcher) who(r raw, off int, flags uint32, pid int) *caps.State {
 	s.UID, s.EUID, s.SUID, s.FSUID = id("uid"), id("euid"), id("suid"), id("fsuid")
 	return s
 }
+
+func rootOf(r raw) root { return root{r.u64(recRoot), r.u64(recRoot + 8)} }
 
 func proc(pid int, file string) string { return "/proc/" + strconv.Itoa(pid) + "/" + file }
 

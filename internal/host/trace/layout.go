@@ -32,14 +32,14 @@ type symbol struct {
 	Start, End uint64
 }
 
-const layoutVersion = "3 "
+const layoutVersion = "4 "
 
 // fields are what the programs read. Those that end in "?" some kernels do not have.
 var fields = slices.Concat([]string{
 	"task_struct.cred", "task_struct.thread_pid", "task_struct.signal", "task_struct.exit_code",
-	"task_struct.seccomp", "task_struct.atomic_flags", "task_struct.files", "task_struct.real_parent", "task_struct.tgid",
+	"task_struct.seccomp", "task_struct.atomic_flags", "task_struct.files", "task_struct.fs", "fs_struct.root",
 	"task_struct.thread_info?", "thread_info.status?", "thread_info.flags?",
-	"seccomp.filter", "seccomp_filter.prev", "seccomp_filter.prog", "bpf_prog.orig_prog", "bpf_prog.len",
+	"seccomp.filter", "seccomp_filter.prev", "seccomp_filter.prog", "bpf_prog.orig_prog",
 	"sock_fprog_kern.len", "sock_fprog_kern.filter",
 	"signal_struct.live",
 	"pid.level", "pid.numbers", "upid.ns", "pid_namespace.ns", "user_namespace.ns", "ns_common.inum",

@@ -16,7 +16,7 @@ import (
 // look describes the file that the refused call of e was about: the path that it named, or the file
 // behind its descriptor. It opens nothing but handles (O_PATH), and follows the container's paths within
 // the container's root. It looks after the call: the file may have changed since.
-func (ids *idMaps) look(name string, e event.Event) *event.File {
+func (w *Watcher) look(name string, e event.Event, r root) *event.File {
 	params := abi.Params(name)
 	if len(params) == 0 {
 		return nil
@@ -30,7 +30,7 @@ func (ids *idMaps) look(name string, e event.Event) *event.File {
 		if i > 0 && params[i-1].Kind == abi.KindDirFD {
 			dir = int(int32(e.Args[i-1]))
 		}
-		return ids.lookAt(e, absolute(e.TID, dir, path))
+		return w.lookAt(e, absolute(e.TID, dir, path), r)
 	}
 	if params[0].Kind != abi.KindFD {
 		return nil
@@ -42,7 +42,7 @@ func (ids *idMaps) look(name string, e event.Event) *event.File {
 	}
 	f := &event.File{Path: path, UID: -1, GID: -1}
 	if fd, err := unix.Open(link, unix.O_PATH|unix.O_CLOEXEC, 0); err == nil {
-		ids.describe(f, fd, e)
+		w.describe(f, fd, e, r)
 		unix.Close(fd)
 	}
 	return f
@@ -88,25 +88,24 @@ func absolute(tid, dir int, path string) string {
 
 // lookAt describes what stands at path in the root of the caller. Of a file that is not there
 // it says where it would be.
-func (ids *idMaps) lookAt(e event.Event, path string) *event.File {
+func (w *Watcher) lookAt(e event.Event, path string, r root) *event.File {
 	f := &event.File{Path: path, UID: -1, GID: -1}
-	root, err := unix.Open(proc(e.TID, "root"), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil || !strings.HasPrefix(path, "/") {
+	v := w.view(e.TID, r)
+	if v == nil || !strings.HasPrefix(path, "/") {
 		return f
 	}
-	defer unix.Close(root)
 	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
 	path = unself(e, path)
-	fd, err := unix.Openat2(root, path, &how)
+	fd, err := unix.Openat2(v.dir, path, &how)
 	if err == nil {
-		ids.describe(f, fd, e)
+		w.describe(f, fd, e, r)
 		unix.Close(fd)
 		return f
 	}
 	parent := strings.TrimRight(path, "/")
 	parent = parent[:strings.LastIndexByte(parent, '/')+1]
-	if fd, err := unix.Openat2(root, parent, &how); err == nil {
-		place(f, fd, e.TID)
+	if fd, err := unix.Openat2(v.dir, parent, &how); err == nil {
+		v.place(f, fd)
 		unix.Close(fd)
 	}
 	return f
@@ -130,15 +129,17 @@ func unself(e event.Event, path string) string {
 }
 
 // describe fills f with what a handle tells.
-func (ids *idMaps) describe(f *event.File, fd int, e event.Event) {
+func (w *Watcher) describe(f *event.File, fd int, e event.Event, r root) {
 	st, err := stat(fd)
 	if err != nil {
 		return
 	}
 	f.Mode, f.Dev = st.Mode, st.Rdev
-	f.UID, f.GID = ids.inside(e.Own, e.PID, st.Uid, st.Gid)
+	f.UID, f.GID = w.ids.inside(e.Own, e.PID, st.Uid, st.Gid)
 	f.Caps = fileCaps(fd)
-	place(f, fd, e.TID)
+	if v := w.view(e.TID, r); v != nil {
+		v.place(f, fd)
+	}
 }
 
 func stat(fd int) (st unix.Stat_t, err error) {
@@ -159,19 +160,67 @@ func fileCaps(fd int) caps.FileCaps {
 	return c
 }
 
-// place says which mount of tid's mount namespace a handle is in, and of what kind that is.
-func place(f *event.File, fd, tid int) {
+// root is a root directory as the kernel knows it: the addresses of its mount and its dentry.
+type root [2]uint64
+
+// view is a root directory and what is mounted beneath it. It is kept, since a process may be
+// gone before we look: many die of what they were refused.
+type view struct {
+	dir    int // an O_PATH handle
+	mounts []byte
+}
+
+const maxViews = 64
+
+// view is what tid sees, or saw; nil where that was not looked at in time. Without a root (the
+// way without eBPF) it is read anew: the process waits.
+func (w *Watcher) view(tid int, r root) *view {
+	known := w.views[r]
+	dir, err := unix.Open(proc(tid, "root"), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return known
+	}
+	mounts, err := os.ReadFile(proc(tid, "mountinfo"))
+	if err != nil || len(mounts) == 0 { // a process that ends has no namespace
+		unix.Close(dir)
+		return known
+	}
+	if known != nil {
+		unix.Close(dir)
+		known.mounts = mounts
+		return known
+	}
+	if len(w.views) == maxViews {
+		w.forget()
+	}
+	if w.views == nil {
+		w.views = map[root]*view{}
+	}
+	v := &view{dir, mounts}
+	w.views[r] = v
+	return v
+}
+
+// forget closes the views.
+func (w *Watcher) forget() {
+	for _, v := range w.views {
+		unix.Close(v.dir)
+	}
+	w.views = nil
+}
+
+// place says which mount a handle is in, and of what kind that is.
+func (v *view) place(f *event.File, fd int) {
 	info, err := os.ReadFile("/proc/self/fdinfo/" + strconv.Itoa(fd))
 	if err != nil {
 		return
 	}
 	id := statusField(append([]byte("\n"), info...), "mnt_id")
-	mounts, err := os.ReadFile(proc(tid, "mountinfo"))
-	if err != nil || id == "" {
+	if id == "" {
 		return
 	}
 	// 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue   (proc_pid_mountinfo(5))
-	for line := range bytes.Lines(mounts) {
+	for line := range bytes.Lines(v.mounts) {
 		if !bytes.HasPrefix(line, []byte(id+" ")) {
 			continue
 		}

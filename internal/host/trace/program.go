@@ -2,6 +2,7 @@ package trace
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -215,20 +216,21 @@ func (b *builder) exit() asm.Instructions {
 	b.add(asm.JEq.Imm(asm.R1, 0, "emit"))
 	b.ifNr(asm.R3, "emit", everyone(), "execve", "execveat")
 	for _, e := range b.noise {
-		if e == abi.Errno(unix.ENOENT) {
-			b.add(asm.JEq.Imm(asm.R2, -int32(e), "absent"))
-		} else {
+		if e != abi.Errno(unix.ENOENT) {
 			b.add(asm.JEq.Imm(asm.R2, -int32(e), out))
 		}
 	}
-	b.add(asm.Ja.Label("emit"))
-
-	// What is not there matters beneath /dev, /proc and /sys: it may have been taken away.
-	b.at("absent")
-	b.pathArg(asm.R3)
-	b.user(atScratch, 6)
-	b.add(asm.JNE.Imm(asm.R0, 0, out), asm.LoadMem(asm.R1, asm.R10, atScratch, asm.Word))
-	b.add(asm.JEq.Imm32(asm.R1, chars("/dev"), "emit"), asm.JEq.Imm32(asm.R1, chars("/pro"), "emit"), asm.JEq.Imm32(asm.R1, chars("/sys"), "emit"), asm.Ja.Label(out))
+	if slices.Contains(b.noise, abi.Errno(unix.ENOENT)) {
+		// What is not there matters beneath /dev, /proc and /sys: it may have been taken away.
+		b.add(asm.JNE.Imm(asm.R2, -int32(unix.ENOENT), "emit"))
+		b.pathArg(asm.R3)
+		b.user(atScratch, 4)
+		b.add(asm.JNE.Imm(asm.R0, 0, out), asm.LoadMem(asm.R1, asm.R10, atScratch, asm.Word),
+			asm.JEq.Imm32(asm.R1, chars("/dev"), "emit"), asm.JEq.Imm32(asm.R1, chars("/pro"), "emit"), asm.JEq.Imm32(asm.R1, chars("/sys"), "emit"),
+			asm.Ja.Label(out))
+	} else {
+		b.add(asm.Ja.Label("emit"))
+	}
 
 	b.at("succeeded")
 	b.add(asm.JEq.Imm(asm.R1, 0, out))
@@ -348,6 +350,14 @@ func (b *builder) reserve() {
 	b.add(asm.LoadMem(asm.R2, asm.R2, b.off("user_namespace.ns")+b.off("ns_common.inum"), asm.Word),
 		asm.StoreMem(asm.R9, recUserNS, asm.R2, asm.DWord))
 	b.kernel(asm.R9, recCred, b.lay.credSpan(), asm.R1, b.off("cred.uid"))
+	// The root directory, by the addresses of its mount and dentry: who has the same sees the same files.
+	// A task on its way out has none any more.
+	gone := b.fresh("rootless")
+	b.add(store8(asm.R9, recRoot, 0), store8(asm.R9, recRoot+8, 0))
+	b.load(asm.R1, asm.R8, "task_struct.fs", asm.DWord)
+	b.add(asm.JEq.Imm(asm.R1, 0, gone))
+	b.kernel(asm.R9, recRoot, 16, asm.R1, b.off("fs_struct.root"))
+	b.at(gone)
 }
 
 // nnp adds flagNNP to the flags in R5.

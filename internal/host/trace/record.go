@@ -17,6 +17,7 @@ import (
 //	304 the program's file: mode u32, uid u32, gid u32, unused u32
 //	320 lengths of what was read from pointers [4]u32, and that [4][256]
 //	1360 failed checks [6]: capability u64, target user namespace u64, kernel stack [16]u64
+//	2224 the root directory: mount u64, dentry u64
 const (
 	recKind, recFlags, recTime, recPID, recComm = 0, 4, 8, 16, 24
 	recResult, recNr, recArgs                   = 40, 48, 56
@@ -25,7 +26,8 @@ const (
 	recNetlink, recFile                         = 296, 304
 	recLens, recData                            = 320, 336
 	recCheck                                    = recData + maxReads*readSize
-	recSize                                     = recCheck + maxChecks*checkSize
+	recRoot                                     = recCheck + maxChecks*checkSize
+	recSize                                     = recRoot + 16
 
 	maxReads, readSize = 4, 256
 	maxChecks          = 6

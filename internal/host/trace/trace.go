@@ -79,6 +79,7 @@ type Watcher struct {
 	reader  *ringbuf.Reader
 	started bool // what is seen is the program's and not the set-up's; only the reading goroutine uses it
 	ids     idMaps
+	views   map[root]*view // the reading goroutine's
 
 	done   chan struct{}
 	err    error // why watching ended early
@@ -320,6 +321,7 @@ func (w *Watcher) release() {
 	if w.maps != nil {
 		w.maps.close()
 	}
+	w.forget()
 }
 
 // read tells what comes out of the ring until the watcher is closed.
