@@ -2,7 +2,7 @@
 GO      ?= go
 BIN     := bin
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-LDFLAGS := -s -w -X porthole/internal/cli.version=$(VERSION)
+LDFLAGS := -s -w -X porthole/internal/cli.version=$(VERSION) -X porthole/internal/ocicli.version=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 export CGO_ENABLED = 0
@@ -13,6 +13,7 @@ all: build
 
 build:
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/porthole ./cmd/porthole
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/porthole-oci ./cmd/porthole-oci
 
 # What tests and the demo need from Debian; does nothing where it is all there.
 setup:

@@ -12,9 +12,11 @@ import (
 // floors is the house: a package imports only from floors beneath its own.
 // A new package adds its line here.
 var floors = map[string]int{
-	"cmd/porthole": 10,
+	"cmd/porthole":     10,
+	"cmd/porthole-oci": 10,
 
-	"internal/cli": 9,
+	"internal/cli":    9,
+	"internal/ocicli": 9,
 
 	"internal/engine":     8,
 	"internal/engine/lab": 8,

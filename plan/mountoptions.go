@@ -2,6 +2,8 @@ package plan
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -75,4 +77,18 @@ func parseOptions(m specs.Mount) (o mountOptions, err error) {
 	}
 	o.readOnly = o.set&attrRdonly != 0
 	return o, nil
+}
+
+// MountOptions lists, sorted, the words that porthole itself knows in a mount's options; others are the filesystem's.
+func MountOptions() []string {
+	words := []string{"bind", "rbind"}
+	for w := range attrs {
+		words = append(words, w, "r"+w)
+	}
+	for _, m := range []map[string]bool{superFlags, ignored} {
+		words = slices.AppendSeq(words, maps.Keys(m))
+	}
+	words = slices.AppendSeq(words, maps.Keys(propagations))
+	slices.Sort(words)
+	return slices.Compact(words)
 }

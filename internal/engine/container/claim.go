@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -114,6 +115,53 @@ func Await(dir string) (int, error) {
 // ErrOwnerDied says that nobody wrote down how a container ended.
 var ErrOwnerDied = errors.New("its owner died before it ended")
 
+// Evict kills the process that owns a container, and waits until it has let go of it. It fails with ErrOwned
+// where that is this process, or one that we may not see.
+func Evict(root, id string) error {
+	dir := filepath.Join(root, id)
+	owner, err := ownerOf(filepath.Join(dir, lockFile))
+	if err != nil {
+		return fmt.Errorf("container %s: %w", id, err)
+	}
+	defer unix.Close(owner)
+	if err := unix.PidfdSendSignal(owner, unix.SIGKILL, nil, 0); err != nil && err != unix.ESRCH {
+		return fmt.Errorf("kill the owner of container %s: %w", id, err)
+	}
+	if _, err := Await(dir); err != nil && !errors.Is(err, ErrOwnerDied) && !gone(err) {
+		return err
+	}
+	return nil
+}
+
+// ownerOf returns a pidfd of the process that has the lock: the one with a file open of which the kernel
+// says so in its fdinfo (show_fd_locks, fs/locks.c). Those who wait for it have it open, too.
+func ownerOf(lock string) (pidfd int, err error) {
+	files, err := filepath.Glob("/proc/[0-9]*/fd/*")
+	if err != nil {
+		return -1, err
+	}
+	for _, f := range files {
+		to, err := os.Readlink(f)
+		if err != nil || to != lock {
+			continue
+		}
+		pid, err := strconv.Atoi(strings.Split(f, "/")[2])
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		if pidfd, err = unix.PidfdOpen(pid, 0); err != nil {
+			continue
+		}
+		// First the pidfd, then the proof that the number still means the owner.
+		info, err := os.ReadFile(strings.Replace(f, "/fd/", "/fdinfo/", 1))
+		if err == nil && strings.Contains(string(info), "FLOCK") && strings.Contains(string(info), "WRITE") {
+			return pidfd, nil
+		}
+		unix.Close(pidfd)
+	}
+	return -1, ErrOwned
+}
+
 // Release lets go of the container and leaves its directory.
 func (c *Claim) Release() { c.lock.Close() }
 
@@ -152,6 +200,19 @@ func lockDoor(root string, how int) (*os.File, error) {
 	if err := unix.Flock(int(f.Fd()), how); err != nil {
 		f.Close()
 		return nil, err
+	}
+	return f, nil
+}
+
+// Lock holds a directory's lock, alone, until the file is closed.
+func Lock(dir string) (*os.File, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock %s: %w", dir, err)
 	}
 	return f, nil
 }

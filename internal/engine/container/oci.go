@@ -291,3 +291,6 @@ func Wreck(dir string, s *State, f facts.Facts) error {
 
 // BuriedDir is where Remove puts the container's directory for the time that its removal takes.
 func BuriedDir(root, id string) string { return filepath.Join(root, buried+id) }
+
+// Facts is what was known of the machine when the container was made.
+func (c *Container) Facts() facts.Facts { return c.facts }

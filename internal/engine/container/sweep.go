@@ -109,3 +109,9 @@ func (s *State) abandoned() bool {
 	}
 	return false
 }
+
+// Unknown is the state of a container whose own cannot be read: all that may be left of it is what is in
+// its control group.
+func Unknown(id, cgroup string) *State {
+	return &State{Version: stateVersion, ID: id, Status: Creating, Boot: bootID(), Cgroup: cgroup}
+}

@@ -1,0 +1,10 @@
+// Porthole-oci is the OCI runtime that engines call: Docker, Podman, containerd and, through it, Kubernetes.
+package main
+
+import (
+	"os"
+
+	"porthole/internal/ocicli"
+)
+
+func main() { os.Exit(ocicli.Main(os.Args[1:])) }

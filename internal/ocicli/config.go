@@ -1,0 +1,229 @@
+package ocicli
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"porthole/facts"
+	"porthole/internal/engine/container"
+	"porthole/internal/host/cgroup"
+	"porthole/internal/host/nofile"
+	"porthole/seccomp"
+	"porthole/seccomp/profile"
+)
+
+// configFile is a bundle's, and what a container's directory keeps of it.
+const configFile = "config.json"
+
+// bundle is a container's configuration, made ready for this machine.
+type bundle struct {
+	dir  string
+	raw  []byte
+	spec *specs.Spec
+	sec  *seccomp.Policy
+}
+
+// readBundle reads the configuration in dir; file names another one than config.json.
+func readBundle(dir, file string, f facts.Facts) (*bundle, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	if file == "" {
+		file = configFile
+	}
+	if !filepath.IsAbs(file) {
+		file = filepath.Join(dir, file)
+	}
+	b := &bundle{dir: dir}
+	if b.raw, err = os.ReadFile(file); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("JSON specification file %s not found", file)
+	} else if err != nil {
+		return nil, err
+	}
+	if b.spec, err = parse(b.raw); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	if err := b.settle(f); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// keptBundle reads what a container was made from out of its own directory.
+func keptBundle(dir string, s *container.State, f facts.Facts) (*bundle, error) {
+	if s.Bundle == nil {
+		return nil, errors.New("the container was not made by " + name)
+	}
+	b := &bundle{dir: s.Bundle.Dir}
+	var err error
+	if b.raw, err = os.ReadFile(filepath.Join(dir, configFile)); err != nil {
+		return nil, err
+	}
+	if b.spec, err = parse(b.raw); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, configFile), err)
+	}
+	return b, b.settle(f)
+}
+
+// parse reads a configuration as far as it can be judged without the machine.
+func parse(data []byte) (*specs.Spec, error) {
+	s := &specs.Spec{}
+	if err := json.Unmarshal(data, s); err != nil {
+		return nil, where(data, err)
+	}
+	switch {
+	case s.Version != "" && !strings.HasPrefix(s.Version, "1."):
+		return nil, fmt.Errorf("ociVersion: %q: want 1.x", s.Version)
+	case s.Process == nil:
+		return nil, errors.New("process: missing: there is nothing to run")
+	case len(s.Process.Args) == 0:
+		return nil, errors.New("process.args: empty: there is nothing to run")
+	case s.Root == nil || s.Root.Path == "":
+		return nil, errors.New("root.path: missing")
+	case s.Linux == nil:
+		return nil, errors.New("linux: missing: this is not a Linux container")
+	}
+	return s, container.CheckHooks(s.Hooks)
+}
+
+// where adds to what package json says where in the document it is.
+func where(data []byte, err error) error {
+	at := func(offset int64) string {
+		before := data[:min(max(int(offset)-1, 0), len(data))]
+		return fmt.Sprintf("line %d, column %d", 1+bytes.Count(before, []byte("\n")), len(before)-bytes.LastIndexByte(before, '\n'))
+	}
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &kind):
+		return fmt.Errorf("%s: %s: a JSON %s where a %v belongs", at(kind.Offset), kind.Field, kind.Value, kind.Type)
+	case errors.As(err, &syntax):
+		return fmt.Errorf("%s: %w", at(syntax.Offset), err)
+	}
+	return err
+}
+
+// settle makes the paths absolute that are relative to the bundle, and compiles the filter's policy.
+func (b *bundle) settle(f facts.Facts) error {
+	s := b.spec
+	if !filepath.IsAbs(s.Root.Path) {
+		s.Root.Path = filepath.Join(b.dir, s.Root.Path)
+	}
+	for i := range s.Mounts {
+		m := &s.Mounts[i]
+		bind := m.Type == "bind" || slices.Contains(m.Options, "bind") || slices.Contains(m.Options, "rbind")
+		if bind && m.Source != "" && !filepath.IsAbs(m.Source) {
+			m.Source = filepath.Join(b.dir, m.Source)
+		}
+	}
+	var err error
+	b.sec, err = policy(s.Linux.Seccomp, f)
+	return err
+}
+
+// policy is the filter that a configuration asks for; nil where it asks for none.
+func policy(s *specs.LinuxSeccomp, f facts.Facts) (*seccomp.Policy, error) {
+	if s == nil {
+		return nil, nil
+	}
+	doc, err := profile.FromOCI(s)
+	if err != nil {
+		return nil, err
+	}
+	p, _ := doc.Resolve(profile.Conditions{Arch: f.Arch, Kernel: f.Kernel})
+	if s.ListenerPath == "" && slices.ContainsFunc(p.Rules, func(r seccomp.Rule) bool { return r.Action == seccomp.Notify }) {
+		return nil, errors.New("linux.seccomp.listenerPath: missing: there is a rule SCMP_ACT_NOTIFY and nobody to notify")
+	}
+	return &p, nil
+}
+
+// making are what a command line says of a container's making.
+type making struct {
+	id, bundle, file, console, pidFile string
+	noPivot, noKeyring                 bool
+	preserve                           int
+}
+
+func (m *making) flags(f *flags) {
+	f.StringVar(&m.bundle, "bundle", ".", "`directory` with the container's configuration and root filesystem")
+	f.alias("bundle", "b")
+	f.StringVar(&m.file, "config", "", "`file` with the configuration, where that is not config.json")
+	f.alias("config", "f")
+	f.StringVar(&m.console, "console-socket", "", "unix `socket` to send the master of the container's terminal to")
+	f.StringVar(&m.pidFile, "pid-file", "", "`file` to write the number of the container's process to")
+	f.BoolVar(&m.noPivot, "no-pivot", false, "move the root over \"/\" instead of pivot_root, for an initramfs")
+	f.BoolVar(&m.noKeyring, "no-new-keyring", false, "leave the container the caller's session keyring")
+	f.IntVar(&m.preserve, "preserve-fds", 0, "hand on so many `files` from 3 on")
+}
+
+// inherited counts the files from 3 on that are handed on, LISTEN_FDS among them, and sees that they are there.
+func inherited(preserve int, env *[]string) (int, error) {
+	listen := 0
+	if s := os.Getenv("LISTEN_FDS"); s != "" {
+		if _, err := fmt.Sscanf(s, "%d", &listen); err != nil || listen < 0 {
+			return 0, fmt.Errorf("LISTEN_FDS=%q is no number of files", s)
+		}
+		*env = append(*env, "LISTEN_FDS="+s, "LISTEN_PID=1")
+	}
+	for fd := 3; fd < 3+listen+preserve; fd++ {
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC != 0 {
+			return 0, fmt.Errorf("--preserve-fds: file %d is not open", fd)
+		}
+	}
+	return listen + preserve, nil
+}
+
+// config is what the container package makes a container of.
+func (b *bundle) config(a *app, m making, f facts.Facts) (container.Config, error) {
+	s := b.spec
+	if s.Linux.CgroupsPath == "" {
+		s.Linux.CgroupsPath = cgroup.Default(m.id, f.UID != 0 || !f.UserNS.Initial)
+	}
+	if st, err := os.Stat(s.Root.Path); err != nil {
+		return container.Config{}, fmt.Errorf("root.path: %w", err)
+	} else if !st.IsDir() {
+		return container.Config{}, fmt.Errorf("root.path: %s is not a directory", s.Root.Path)
+	}
+	real, err := filepath.EvalSymlinks(s.Root.Path)
+	if err != nil {
+		return container.Config{}, fmt.Errorf("root.path: %w", err)
+	}
+	s.Root.Path = real
+	c := container.Config{
+		Spec: s, Facts: f, Policy: b.sec, NoFile: nofile.Limit(),
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, ChownStdio: givable(),
+		OCI: &container.OCI{Config: b.raw, NoPivot: m.noPivot, NoKeyring: m.noKeyring, Bundle: container.Bundle{
+			OCIVersion: s.Version, Dir: b.dir, Rootfs: real, Annotations: s.Annotations, UID: os.Geteuid(),
+			Hooks: s.Hooks, Listener: b.listens(),
+			SharedPIDs: !slices.ContainsFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.PIDNamespace && n.Path == "" }),
+		}},
+	}
+	c.Inherit, err = inherited(m.preserve, &s.Process.Env)
+	return c, err
+}
+
+// listens says that somebody is told of calls that the filter stops.
+func (b *bundle) listens() bool {
+	return b.spec.Linux.Seccomp != nil && b.spec.Linux.Seccomp.ListenerPath != ""
+}
+
+// givable says which of our standard files may be given to the program's user: what the engine made for it, and
+// not a device.
+func givable() (g [3]bool) {
+	for fd := range g {
+		var st unix.Stat_t
+		g[fd] = unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT != unix.S_IFCHR && st.Mode&unix.S_IFMT != unix.S_IFREG
+	}
+	return g
+}

@@ -1,0 +1,380 @@
+package ocicli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"porthole/facts"
+	"porthole/internal/engine/container"
+	"porthole/internal/host/cgroup"
+	"porthole/internal/host/sys"
+)
+
+// patience is how long a command waits for another one at work on the same container.
+const patience = 10 * time.Second
+
+// What runc says, and clients look for (libcontainer/error.go, and the verbs).
+var (
+	errExists     = errors.New("container with given ID already exists")
+	errNotExist   = errors.New("container does not exist")
+	errNotRunning = errors.New("container not running")
+	errNotPaused  = errors.New("container not paused")
+)
+
+func (a *app) create(f *flags) error {
+	var m making
+	m.flags(f)
+	id, err := f.id()
+	if err != nil {
+		return err
+	}
+	m.id = id
+	c, _, err := a.make(m, true)
+	if err != nil {
+		return failed("create", err)
+	}
+	c.Release()
+	return nil
+}
+
+// failed words an error as runc does: Docker looks for what follows the last colons.
+func failed(verb string, err error) error {
+	var setup *container.SetupError
+	var missing *container.MissingError
+	if errors.As(err, &setup) || errors.As(err, &missing) {
+		err = fmt.Errorf("unable to start container process: %w", err)
+	}
+	return fmt.Errorf("%s %s failed: %w", name, verb, err)
+}
+
+// make makes a container up to its start. Its lock is held; a failure leaves nothing behind.
+func (a *app) make(m making, keep bool) (*container.Container, *bundle, error) {
+	if err := checkID(m.id); err != nil {
+		return nil, nil, err
+	}
+	if a.systemd {
+		return nil, nil, errors.New("--systemd-cgroup is not supported: start the engine with its cgroupfs driver")
+	}
+	fa, err := a.facts()
+	if err != nil {
+		return nil, nil, err
+	}
+	b, err := readBundle(m.bundle, m.file, fa)
+	if err != nil {
+		return nil, nil, err
+	}
+	cfg, err := b.config(a, m, fa)
+	if err != nil {
+		return nil, nil, err
+	}
+	cfg.OCI.Keep = keep
+	terminal := b.spec.Process.Terminal
+	switch {
+	case keep && terminal && m.console == "":
+		return nil, nil, errors.New("cannot allocate tty if runc will detach without setting console socket")
+	case !terminal && m.console != "":
+		return nil, nil, errors.New("cannot use console socket if runc will not detach or allocate tty")
+	}
+	var c *container.Container
+	if b.listens() {
+		// Fetched when the program starts: by another process then, or else by this one.
+		cfg.Watch = func(l *os.File) { a.told = a.notify(b, c.State, l) }
+	}
+	claim, err := container.NewClaim(a.root, m.id)
+	if errors.Is(err, container.ErrExists) {
+		return nil, nil, errExists
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if c, err = a.fill(claim, cfg, m, terminal); err != nil {
+		return nil, nil, errors.Join(err, claim.Remove())
+	}
+	return c, b, nil
+}
+
+// fill makes the container in its directory, and tells the client what it wants to know.
+func (a *app) fill(claim *container.Claim, cfg container.Config, m making, terminal bool) (*container.Container, error) {
+	if err := os.WriteFile(filepath.Join(claim.Dir, configFile), cfg.OCI.Config, 0o600); err != nil {
+		return nil, err
+	}
+	c, err := container.Create(context.Background(), claim, cfg)
+	if err != nil {
+		return nil, a.undone(claim, limitError(err))
+	}
+	a.log.note(c.Notes)
+	err = c.Missing()
+	if err == nil && m.console != "" && terminal {
+		err = sendConsole(c.Console, m.console)
+	}
+	if err == nil {
+		err = writePid(m.pidFile, c.Pid())
+	}
+	if err != nil {
+		return nil, a.undone(claim, errors.Join(err, c.Abort()))
+	}
+	return c, nil
+}
+
+// undone runs the hooks that belong to a container that is gone again.
+func (a *app) undone(claim *container.Claim, err error) error {
+	if s, e := container.Load(claim.Dir); e == nil {
+		s.Status = container.Stopped
+		a.log.warn(s.StoppedHooks(context.Background()))
+	}
+	return err
+}
+
+// limitError names a limit by its place in config.json, not by Docker's flag.
+func limitError(err error) error {
+	var l *cgroup.LimitError
+	if errors.As(err, &l) && l.Field != "" {
+		return &cgroup.LimitError{Field: l.Field, Why: l.Why, Err: l.Err}
+	}
+	return err
+}
+
+// open reads where a container stands.
+func (a *app) open(id string) (*container.State, string, facts.Facts, error) {
+	dir, err := a.dir(id)
+	if err != nil {
+		return nil, "", facts.Facts{}, err
+	}
+	s, err := container.Load(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, "", facts.Facts{}, errNotExist
+	}
+	if err != nil {
+		return nil, "", facts.Facts{}, fmt.Errorf("%w; `%s delete --force %s` takes away what there is", err, name, id)
+	}
+	fa, err := a.facts()
+	if err != nil {
+		return nil, "", fa, err
+	}
+	return s, dir, fa, s.Stand(dir, fa)
+}
+
+func (a *app) start(f *flags) error {
+	id, err := f.id()
+	if err != nil {
+		return err
+	}
+	if err := checkID(id); err != nil {
+		return err
+	}
+	claim, err := container.TakeWithin(a.root, id, patience)
+	if errors.Is(err, fs.ErrNotExist) {
+		return errNotExist
+	}
+	if err != nil {
+		return err
+	}
+	defer claim.Release()
+	s, dir, fa, err := a.open(id)
+	if err != nil {
+		return err
+	}
+	switch s.Status {
+	case container.Created:
+	case container.Running:
+		return errors.New("cannot start an already running container")
+	case container.Stopped:
+		return errors.New("cannot start a container that has stopped")
+	default:
+		return fmt.Errorf("cannot start a container in the %s state", s.Status)
+	}
+	return a.begin(s, dir, fa)
+}
+
+// begin starts a program that waits, with the hooks before and after it.
+func (a *app) begin(s *container.State, dir string, fa facts.Facts) error {
+	ctx := context.Background()
+	var b *bundle
+	kept := func() (_ *bundle, err error) {
+		if b == nil {
+			b, err = keptBundle(dir, s, fa)
+		}
+		return b, err
+	}
+	if h := s.Bundle.Hooks; h != nil && len(h.StartContainer) > 0 {
+		b, err := kept()
+		if err == nil {
+			err = s.StartHooks(ctx, h, b.spec.Process, b.sec, fa)
+		}
+		if err != nil {
+			return errors.Join(err, a.end(s))
+		}
+	}
+	var watch func(*os.File)
+	if s.Bundle.Listener {
+		b, err := kept()
+		if err != nil {
+			return err
+		}
+		watch = func(l *os.File) { a.told = a.notify(b, s, l) }
+	}
+	err := s.Begin(ctx, dir, watch, func() (container.Config, error) {
+		b, err := kept()
+		if err != nil {
+			return container.Config{}, err
+		}
+		return b.config(a, making{id: s.ID}, fa)
+	})
+	if err == nil && a.told != nil {
+		err = errors.Join(a.told, a.end(s))
+	}
+	if err != nil {
+		return failed("start", err)
+	}
+	return a.started(ctx, s)
+}
+
+// started runs the hooks that follow a start; where one fails, the container ends.
+func (a *app) started(ctx context.Context, s *container.State) error {
+	if err := s.StartedHooks(ctx, s.Bundle.Hooks); err != nil {
+		return errors.Join(err, a.end(s))
+	}
+	return nil
+}
+
+// end kills a container's program.
+func (a *app) end(s *container.State) error {
+	if err := s.Signal(unix.SIGKILL); err != nil && !errors.Is(err, container.ErrGone) {
+		return err
+	}
+	_, err := s.WaitEnd(patience)
+	return err
+}
+
+func (a *app) run(f *flags) error {
+	var m making
+	m.flags(f)
+	detach := f.Bool("detach", false, "leave the container to itself once it runs")
+	f.alias("detach", "d")
+	keep := f.Bool("keep", false, "do not delete the container when it has ended")
+	f.Bool("no-subreaper", false, "accepted: no process of a container is ever adopted by us")
+	id, err := f.id()
+	if err != nil {
+		return err
+	}
+	m.id = id
+	code, err := a.runIt(m, *detach, *keep)
+	if err != nil {
+		return failed("run", err)
+	}
+	if code != 0 {
+		return exitError(code)
+	}
+	return nil
+}
+
+func (a *app) runIt(m making, detach, keep bool) (int, error) {
+	ctx := context.Background()
+	var relay *sys.Relay
+	if !detach {
+		var err error
+		if relay, err = sys.Catch(passed); err != nil {
+			return 0, err
+		}
+		defer relay.Stop()
+	}
+	c, b, err := a.make(m, false)
+	if err != nil {
+		return 0, err
+	}
+	var term *terminal
+	undo := func(err error) error {
+		if term != nil {
+			term.close()
+		}
+		return errors.Join(err, c.Abort(), a.undone(c.Claim, nil), c.Remove())
+	}
+	if b.spec.Process.Terminal && m.console == "" {
+		if detach {
+			return 0, undo(errors.New("cannot allocate tty if runc will detach without setting console socket"))
+		}
+		master, err := c.Console()
+		if err == nil {
+			term, err = joinTerminal(master)
+		}
+		if err != nil {
+			return 0, undo(err)
+		}
+	}
+	if h := b.spec.Hooks; h != nil {
+		if err := c.State.StartHooks(ctx, h, b.spec.Process, b.sec, c.Facts()); err != nil {
+			return 0, undo(err)
+		}
+	}
+	if err := c.Start(ctx); err != nil {
+		return 0, undo(err)
+	}
+	if a.told != nil {
+		return 0, undo(a.told)
+	}
+	if err := a.started(ctx, c.State); err != nil {
+		return 0, undo(err)
+	}
+	if detach {
+		c.Release()
+		return 0, nil
+	}
+	c.Release()
+	err = follow(relay, c.Pidfd(), c.Signal)
+	if err != nil {
+		return 0, err
+	}
+	exit, err := c.Wait()
+	if term != nil {
+		term.finish()
+	}
+	if err != nil || keep {
+		return exit.Code, err
+	}
+	claim, err := container.TakeWithin(a.root, m.id, patience)
+	if errors.Is(err, fs.ErrNotExist) {
+		return exit.Code, nil // deleted meanwhile
+	}
+	if err != nil {
+		return exit.Code, err
+	}
+	err = c.Vanish()
+	c.State.Status = container.Stopped
+	a.log.warn(c.State.StoppedHooks(ctx))
+	return exit.Code, errors.Join(err, claim.Remove())
+}
+
+// passed are the signals that are meant for the program where we stand for it.
+var passed = []unix.Signal{
+	unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM,
+	unix.SIGCONT, unix.SIGTSTP, unix.SIGIO, unix.SIGPWR, unix.SIGWINCH,
+}
+
+// follow passes signals on until the process behind pidfd has ended.
+func follow(r *sys.Relay, pidfd int, send func(unix.Signal) error) error {
+	fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}, {Fd: int32(r.FD()), Events: unix.POLLIN}}
+	for {
+		if _, err := sys.Poll(fds, -1); err != nil {
+			return err
+		}
+		if fds[1].Revents != 0 {
+			for sig := r.Next(); sig != 0; sig = r.Next() {
+				if sig == unix.SIGWINCH {
+					resized()
+				} else {
+					send(sig) // a program that has ended needs none
+				}
+			}
+		}
+		if fds[0].Revents != 0 {
+			return nil
+		}
+	}
+}

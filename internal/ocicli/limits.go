@@ -1,0 +1,246 @@
+package ocicli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"porthole/internal/engine/container"
+	"porthole/internal/host/cgroup"
+)
+
+func (a *app) update(f *flags) error {
+	file := f.String("resources", "", "`file` with the limits, as linux.resources has them; - is standard input")
+	f.alias("resources", "r")
+	var r specs.LinuxResources
+	limits(f, &r)
+	id, err := f.id()
+	if err != nil {
+		return err
+	}
+	if *file != "" {
+		var data []byte
+		if *file == "-" {
+			data, err = io.ReadAll(os.Stdin)
+		} else {
+			data, err = os.ReadFile(*file)
+		}
+		if err != nil {
+			return err
+		}
+		if err := json.Unmarshal(data, &r); err != nil {
+			return fmt.Errorf("%s: %w", *file, where(data, err))
+		}
+	}
+	s, _, fa, err := a.open(id)
+	if err != nil {
+		return err
+	}
+	if s.Status == container.Stopped {
+		return errNotRunning
+	}
+	g, err := s.Group(fa)
+	if err != nil {
+		return err
+	}
+	if g == nil {
+		return errors.New("the container has no control group that could be bounded")
+	}
+	return limitError(g.Set(&r))
+}
+
+// limits are update's options, each for one member of r.
+func limits(f *flags, r *specs.LinuxResources) {
+	memory := func() *specs.LinuxMemory {
+		if r.Memory == nil {
+			r.Memory = &specs.LinuxMemory{}
+		}
+		return r.Memory
+	}
+	cpu := func() *specs.LinuxCPU {
+		if r.CPU == nil {
+			r.CPU = &specs.LinuxCPU{}
+		}
+		return r.CPU
+	}
+	signed := func(name, usage string, set func(int64)) {
+		f.Func(name, usage, func(s string) error {
+			n, err := amount(s)
+			if err == nil {
+				set(n)
+			}
+			return err
+		})
+	}
+	count := func(name, usage string, set func(uint64)) {
+		f.Func(name, usage, func(s string) error {
+			n, err := strconv.ParseUint(s, 10, 64)
+			if err == nil {
+				set(n)
+			}
+			return err
+		})
+	}
+	signed("memory", "`bytes`, with k, m or g behind", func(n int64) { memory().Limit = &n })
+	signed("memory-reservation", "`bytes`", func(n int64) { memory().Reservation = &n })
+	signed("memory-swap", "`bytes` of memory and swap together; -1: no limit", func(n int64) { memory().Swap = &n })
+	//lint:ignore SA1019 engines still send it
+	signed("kernel-memory", "`bytes`; kernels have no such limit any more", func(n int64) { memory().Kernel = &n })
+	signed("kernel-memory-tcp", "`bytes`", func(n int64) { memory().KernelTCP = &n })
+	signed("pids-limit", "`number` of processes; -1: no limit", func(n int64) {
+		r.Pids = &specs.LinuxPids{Limit: &n}
+	})
+	count("cpu-period", "`microseconds`", func(n uint64) { cpu().Period = &n })
+	signed("cpu-quota", "`microseconds` in each period", func(n int64) { cpu().Quota = &n })
+	count("cpu-burst", "`microseconds`", func(n uint64) { cpu().Burst = &n })
+	count("cpu-share", "weight", func(n uint64) { cpu().Shares = &n })
+	count("cpu-rt-period", "`microseconds`", func(n uint64) { cpu().RealtimePeriod = &n })
+	signed("cpu-rt-runtime", "`microseconds`", func(n int64) { cpu().RealtimeRuntime = &n })
+	signed("cpu-idle", "1: run only when nothing else would", func(n int64) { cpu().Idle = &n })
+	f.Func("cpuset-cpus", "processors, as 0-2,7", func(s string) error { cpu().Cpus = s; return nil })
+	f.Func("cpuset-mems", "memory nodes", func(s string) error { cpu().Mems = s; return nil })
+	count("blkio-weight", "10 to 1000", func(n uint64) {
+		w := uint16(min(n, 1<<16-1))
+		r.BlockIO = &specs.LinuxBlockIO{Weight: &w}
+	})
+	for _, name := range []string{"l3-cache-schema", "mem-bw-schema"} {
+		f.Func(name, "not supported", func(string) error { return errors.New("intelRdt is not supported") })
+	}
+}
+
+// amount reads a number of bytes: 1g is 1<<30.
+func amount(s string) (int64, error) {
+	shift := 0
+	switch low := strings.ToLower(strings.TrimSuffix(strings.ToLower(s), "b")); {
+	case strings.HasSuffix(low, "k"):
+		shift, s = 10, low[:len(low)-1]
+	case strings.HasSuffix(low, "m"):
+		shift, s = 20, low[:len(low)-1]
+	case strings.HasSuffix(low, "g"):
+		shift, s = 30, low[:len(low)-1]
+	case strings.HasSuffix(low, "t"):
+		shift, s = 40, low[:len(low)-1]
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n<<shift>>shift != n {
+		return 0, fmt.Errorf("%q is no number of bytes", s)
+	}
+	return n << shift, nil
+}
+
+// event is one line of events, and stats what it carries: runc's types package, of which engines read these.
+type event struct {
+	Type string `json:"type"`
+	ID   string `json:"id"`
+	Data any    `json:"data,omitempty"`
+}
+
+type stats struct {
+	CPU struct {
+		Usage struct {
+			Total  uint64   `json:"total,omitempty"`
+			Percpu []uint64 `json:"percpu,omitempty"`
+			Kernel uint64   `json:"kernel"`
+			User   uint64   `json:"user"`
+		} `json:"usage,omitempty"`
+		Throttling struct {
+			Periods          uint64 `json:"periods,omitempty"`
+			ThrottledPeriods uint64 `json:"throttledPeriods,omitempty"`
+			ThrottledTime    uint64 `json:"throttledTime,omitempty"`
+		} `json:"throttling,omitempty"`
+	} `json:"cpu"`
+	Memory struct {
+		Cache  uint64            `json:"cache,omitempty"`
+		Usage  entry             `json:"usage,omitempty"`
+		Swap   entry             `json:"swap,omitempty"`
+		Kernel entry             `json:"kernel,omitempty"`
+		Raw    map[string]uint64 `json:"raw,omitempty"`
+	} `json:"memory"`
+	Pids struct {
+		Current uint64 `json:"current,omitempty"`
+		Limit   uint64 `json:"limit,omitempty"`
+	} `json:"pids"`
+	Blkio struct {
+		Bytes []blkio `json:"ioServiceBytesRecursive,omitempty"`
+		Count []blkio `json:"ioServicedRecursive,omitempty"`
+	} `json:"blkio"`
+	Hugetlb map[string]entry `json:"hugetlb"`
+}
+
+type entry struct {
+	Limit   uint64 `json:"limit"`
+	Usage   uint64 `json:"usage,omitempty"`
+	Max     uint64 `json:"max,omitempty"`
+	Failcnt uint64 `json:"failcnt"`
+}
+
+type blkio struct {
+	Major uint64 `json:"major,omitempty"`
+	Minor uint64 `json:"minor,omitempty"`
+	Op    string `json:"op,omitempty"`
+	Value uint64 `json:"value,omitempty"`
+}
+
+func statsOf(s cgroup.Stats) stats {
+	var out stats
+	out.CPU.Usage.Total, out.CPU.Usage.Kernel, out.CPU.Usage.User = uint64(s.CPU.Usage), uint64(s.CPU.System), uint64(s.CPU.User)
+	out.CPU.Throttling.Periods, out.CPU.Throttling.ThrottledPeriods, out.CPU.Throttling.ThrottledTime = s.CPU.Periods, s.CPU.Throttled, uint64(s.CPU.ThrottledTime)
+	out.Memory.Usage = entry{Limit: s.Memory.Limit, Usage: s.Memory.Usage, Max: s.Memory.Peak}
+	out.Memory.Swap = entry{Limit: s.Memory.SwapLimit, Usage: s.Memory.Swap}
+	out.Memory.Raw = s.Memory.Detail
+	out.Memory.Cache = s.Memory.Detail["cache"] + s.Memory.Detail["file"] // v1's name, or v2's
+	out.Pids.Current = s.PIDs.Current
+	if s.PIDs.Limit != cgroup.NoLimit {
+		out.Pids.Limit = s.PIDs.Limit
+	}
+	for _, io := range s.IO {
+		major, minor := uint64(io.Major), uint64(io.Minor)
+		out.Blkio.Bytes = append(out.Blkio.Bytes, blkio{major, minor, "Read", io.ReadBytes}, blkio{major, minor, "Write", io.WriteBytes})
+		out.Blkio.Count = append(out.Blkio.Count, blkio{major, minor, "Read", io.Reads}, blkio{major, minor, "Write", io.Writes})
+	}
+	return out
+}
+
+func (a *app) events(f *flags) error {
+	interval := f.Duration("interval", 5*time.Second, "`time` between two lines")
+	once := f.Bool("stats", false, "print one line and end")
+	id, err := f.id()
+	if err != nil {
+		return err
+	}
+	if *interval <= 0 {
+		return errors.New("duration interval must be greater than 0")
+	}
+	for out := json.NewEncoder(os.Stdout); ; {
+		s, _, fa, err := a.open(id)
+		if err != nil {
+			return err
+		}
+		if s.Status == container.Stopped {
+			if *once {
+				return fmt.Errorf("container with id %s is not running", id)
+			}
+			return nil
+		}
+		g, err := s.Group(fa)
+		if err != nil {
+			return err
+		}
+		if g == nil {
+			return errors.New("the container has no control group that counts what it uses")
+		}
+		if err := out.Encode(event{"stats", id, statsOf(g.Stats())}); err != nil || *once {
+			return err
+		}
+		if ended, err := s.WaitEnd(*interval); ended || err != nil {
+			return err
+		}
+	}
+}
