@@ -23,7 +23,6 @@ var outside = Outside{
 	ReadFile: func(name string) ([]byte, error) {
 		doc, ok := map[string]string{
 			"p.json":    `{"defaultAction":"SCMP_ACT_ALLOW"}`,
-			"half.json": "{\n \"defaultAction\": ",
 			"env":       "\ufeff# a comment\n\nA=1\r\n  B=two words\nHOME\nGONE\nC=\n",
 			"env.space": "A B=1\n",
 			"env.none":  "=1\n",
@@ -163,7 +162,6 @@ func TestDockerErrors(t *testing.T) {
 		{"--env-file env.none host", "no variable name on line '=1'"},
 		{"--env-file env.bad host", "invalid utf8 bytes at line 1"},
 		{"--security-opt seccomp=/nonexistent.json host", "opening seccomp profile (/nonexistent.json) failed: open /nonexistent.json: no such file or directory"},
-		{"--security-opt seccomp=half.json host", "compacting json for seccomp profile (half.json) failed: unexpected end of JSON input (line 2, column 18)"},
 		{"--security-opt nope host", `invalid --security-opt: "nope"`},
 		{"--security-opt nope=1 host", `invalid --security-opt: "nope=1"`},
 		{"--security-opt seccomp= host", `invalid --security-opt: "seccomp="`},

@@ -2,7 +2,6 @@ package dialect
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/big"
@@ -380,10 +379,7 @@ func securityOpts(s *workload.Security, opts []string, o Outside) error {
 			if err != nil {
 				return fmt.Errorf("opening seccomp profile (%s) failed: %w", v, err)
 			}
-			if err := json.Unmarshal(doc, new(json.RawMessage)); err != nil {
-				return fmt.Errorf("compacting json for seccomp profile (%s) failed: %w%s", v, err, where(doc, err))
-			}
-			s.SeccompDoc = doc
+			s.SeccompDoc = doc // read where it is resolved (package spec), which says what is wrong and where
 		case "systempaths":
 			if v != "unconfined" {
 				return fmt.Errorf("invalid --security-opt: %q", opt)
@@ -398,15 +394,4 @@ func securityOpts(s *workload.Security, opts []string, o Outside) error {
 		}
 	}
 	return nil
-}
-
-// where says at which line and column a document stopped being JSON.
-func where(doc []byte, err error) string {
-	var syntax *json.SyntaxError
-	if !errors.As(err, &syntax) {
-		return ""
-	}
-	before := doc[:min(int(syntax.Offset), len(doc))]
-	line := bytes.Count(before, []byte("\n")) + 1
-	return fmt.Sprintf(" (line %d, column %d)", line, len(before)-bytes.LastIndexByte(before, '\n')-1)
 }
