@@ -23,6 +23,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
+	hostfacts "porthole/facts"
 	"porthole/internal/engine/container"
 	hostprobe "porthole/internal/host/probe"
 	"porthole/workload/dialect"
@@ -165,6 +166,25 @@ func (v victim) steps(t *testing.T) int {
 	return len(p.Child)
 }
 
+func factsOf(t *testing.T) hostfacts.Facts {
+	t.Helper()
+	f, err := hostprobe.Facts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// living are those of these processes that have not ended.
+func living(pids []int) (list []int) {
+	for _, pid := range pids {
+		if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil && !strings.Contains(string(stat), ") Z ") {
+			list = append(list, pid)
+		}
+	}
+	return list
+}
+
 // children are the direct children of a process.
 func children(pid int) (list []int) {
 	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
@@ -194,7 +214,7 @@ func asleep(pid int) bool {
 // paused returns the child of owner that waits after its step, once it does; 0 while it does not. A child
 // that stands at a gate waits in the same call, but then its parent is awake, or waits for a helper.
 func paused(owner int) int {
-	c := children(owner)
+	c := living(children(owner))
 	if len(c) != 1 {
 		return 0
 	}
@@ -202,7 +222,7 @@ func paused(owner int) int {
 		call, _ := os.ReadFile(fmt.Sprintf("/proc/%d/syscall", c[0]))
 		return strings.HasPrefix(string(call), strconv.Itoa(unix.SYS_READ)+" ")
 	}
-	if reads() && asleep(owner) && reads() && len(children(owner)) == 1 {
+	if reads() && asleep(owner) && reads() && len(living(children(owner))) == 1 {
 		return c[0]
 	}
 	return 0
@@ -291,7 +311,7 @@ func killPaused(v victim) (reached bool, err error) {
 			continue
 		}
 		defer unix.Close(pidfd)
-		ids := containerIDs(v.Root)
+		ids, orphans := containerIDs(v.Root), children(owner)
 		unix.Kill(owner, unix.SIGKILL)
 		err = <-ended
 		if detached && !strings.Contains(out.String(), "monitor died") {
@@ -300,7 +320,9 @@ func killPaused(v victim) (reached bool, err error) {
 		if !dead(pidfd) {
 			return true, fmt.Errorf("process %d lives on", child)
 		}
-		unix.Wait4(child, nil, unix.WNOHANG, nil) // an orphan becomes ours; a zombie keeps keys
+		for _, pid := range orphans { // they are ours now; a zombie keeps its keys, and the first process of its pid namespace from ending
+			unix.Wait4(pid, nil, 0, nil)
+		}
 		var swept bytes.Buffer
 		ps := victim{Root: v.Root, Verb: "ps", as: v.as}.command(&swept)
 		if err := ps.Run(); err != nil || swept.Len() > 0 {
@@ -403,4 +425,174 @@ func TestKilledAfterEachStep(t *testing.T) {
 	}
 }
 
-var _ = rand.N[int]
+// start runs v to its end in the background, for kills at any time.
+func (v victim) start(t *testing.T, out io.Writer) *exec.Cmd {
+	t.Helper()
+	cmd := v.command(out)
+	cmd.WaitDelay = 10 * time.Second
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return cmd
+}
+
+// reap waits for what the dead have left us: orphans become ours.
+func reap() {
+	for {
+		if pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); pid <= 0 || err != nil {
+			return
+		}
+	}
+}
+
+// Killed at any moment, its own steps between those of the plan included, porthole leaves nothing that
+// the next command, or rm -f, would not take away.
+func TestKilledAtAnyMoment(t *testing.T) {
+	needRoot(t)
+	rounds := 120
+	if os.Getenv(thorough) != "" {
+		rounds = 1000
+	}
+	e := open(t)
+	kinds := [][]string{
+		{"--rm", "--name", "it", "-v", "/anonymous", "host", "true"},
+		{"-d", "--rm", "--name", "it", "-v", "/anonymous", "host", "sleep", "1000"},
+		{"--name", "it", "-v", "/anonymous", "host", "true"},
+	}
+	took := make([]time.Duration, len(kinds))
+	for i, args := range kinds {
+		start := time.Now()
+		cmd := victim{Root: e.Root(), Verb: "run", Args: args}.start(t, nil)
+		if err := cmd.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		took[i] = time.Since(start)
+		if err := e.Remove("it", true, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range rounds {
+		k := rand.N(len(kinds))
+		cmd := victim{Root: e.Root(), Verb: "run", Args: kinds[k]}.start(t, nil)
+		delay := rand.N(took[k] * 5 / 4)
+		time.Sleep(delay)
+		cmd.Process.Kill()
+		cmd.Wait()
+		ids := containerIDs(e.Root())
+		if k != 0 {
+			for _, id := range ids {
+				if err := e.Remove(id, true, true); err != nil {
+					t.Fatalf("%q killed after %v: rm -f: %v", kinds[k], delay, err)
+				}
+			}
+		}
+		if _, err := e.List(true); err != nil {
+			t.Fatal(err)
+		}
+		if l := left(e.Root(), ids...); len(l) > 0 {
+			t.Fatalf("%q killed after %v: left behind: %s", kinds[k], delay, strings.Join(l, "\n"))
+		}
+		reap()
+	}
+}
+
+// An exec that is killed leaves the container as it was.
+func TestKilledExec(t *testing.T) {
+	needRoot(t)
+	root := ownRoot(t, 0)
+	run := victim{Root: root, Verb: "run", Args: []string{"-d", "--name", "it", "host", "sleep", "1000"}}
+	if err := run.start(t, nil).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	e, err := Open(root, factsOf(t), func(msg string) { t.Error(msg) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Remove("it", true, true)
+	v := victim{Root: root, Verb: "exec", Args: []string{"it", "true"}}
+	n := killEach(t, v, 90, 1)
+	t.Logf("killed after %d steps", n)
+	reap()
+	if n < 40 {
+		t.Errorf("only %d pauses", n)
+	}
+	_, s, err := e.open("it")
+	if err != nil || s.Status != container.Running {
+		t.Fatalf("%v %v", s, err)
+	}
+	if tops, _ := filepath.Glob("/sys/fs/cgroup/pids/porthole/" + s.ID + "/cgroup.procs"); len(tops) > 0 {
+		procs, _ := os.ReadFile(tops[0])
+		if n := len(strings.Fields(string(procs))); n != 1 {
+			t.Errorf("%d processes in the container", n)
+		}
+	}
+}
+
+// Sweeps do not disturb one another, nor a container that is being born.
+func TestSweepsAtOnce(t *testing.T) {
+	needRoot(t)
+	e := open(t)
+	e.warn = func(msg string) { t.Error(msg) }
+	stop := make(chan struct{})
+	var sweeps, runs sync.WaitGroup
+	for range 3 {
+		sweeps.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				case <-time.After(rand.N(3 * time.Millisecond)):
+					if _, err := e.List(true); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	for range 2 {
+		runs.Go(func() {
+			for i := range 12 {
+				var out bytes.Buffer
+				cmd := victim{Root: e.Root(), Verb: "run", Args: []string{"--rm", "host", "true"}}.start(t, &out)
+				if i%3 == 2 {
+					time.Sleep(rand.N(40 * time.Millisecond))
+					cmd.Process.Kill()
+				}
+				if err := cmd.Wait(); err != nil && i%3 != 2 {
+					t.Errorf("%v: %s", err, &out)
+				}
+			}
+		})
+	}
+	runs.Wait()
+	close(stop)
+	sweeps.Wait()
+	e.List(true)
+	if l := left(e.Root()); len(l) > 0 {
+		t.Errorf("left behind: %s", strings.Join(l, "\n"))
+	}
+	reap()
+}
+
+// A sweep costs little however many containers there are with a living owner.
+func TestSweepAmongMany(t *testing.T) {
+	e := open(t)
+	const many = 100
+	for range many {
+		c, err := container.NewClaim(e.containers(), newID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Remove()
+	}
+	best := time.Hour
+	for range 20 {
+		start := time.Now()
+		e.sweep()
+		best = min(best, time.Since(start))
+	}
+	t.Logf("%v for %d containers", best, many)
+	if best > 20*time.Millisecond {
+		t.Errorf("a sweep among %d living containers takes %v", many, best)
+	}
+}

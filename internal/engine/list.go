@@ -52,7 +52,8 @@ func (e *Engine) List(all bool) ([]Info, error) {
 			continue // being made, or being removed
 		}
 		if err != nil {
-			return nil, err
+			e.warn(hintForce(err).Error())
+			continue
 		}
 		if all || s.Status == container.Running || s.Status == container.Paused {
 			list = append(list, Info{r, s})

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"porthole/internal/engine/container"
+	"porthole/internal/host/cgroup"
 	"porthole/workload"
 )
 
@@ -121,22 +122,35 @@ func (e *Engine) Wait(ref string) (int, error) {
 	return code, err
 }
 
-// Remove takes a container away. One that runs is killed where force is set, and refused otherwise.
+// Remove takes a container away. One that runs is killed where force is set, and refused otherwise. Force
+// takes away one that is just being made as well, and one whose files cannot be read.
 func (e *Engine) Remove(ref string, force, volumes bool) error {
-	r, err := e.find(ref)
+	id, err := e.resolve(ref)
+	if force && errors.Is(err, ErrNotFound) {
+		return nil
+	}
 	if err != nil {
-		if force && errors.Is(err, ErrNotFound) {
-			return nil
-		}
 		return err
 	}
-	s, err := container.Load(e.dir(r.ID))
+	r, err := e.record(id)
+	if err != nil && !force {
+		return hintForce(err)
+	}
+	if err != nil {
+		r = &Record{ID: id}
+	}
+	s, err := container.Load(e.dir(id))
 	switch {
 	case err == nil:
 	case errors.Is(err, fs.ErrNotExist):
 		s = nil
 	case !force:
-		return fmt.Errorf("%w (rm -f takes it away all the same)", err)
+		return hintForce(err)
+	default: // what may be there of it is where any container's is
+		s = container.Unknown(id, cgroup.Default(id, e.rootless()))
+		if err := container.Evict(e.containers(), id); err != nil && !errors.Is(err, container.ErrOwned) {
+			return err
+		}
 	}
 	if s != nil && runs(r, s) == nil {
 		if !force {
@@ -145,16 +159,30 @@ func (e *Engine) Remove(ref string, force, volumes bool) error {
 		if err := s.Signal(unix.SIGKILL); err != nil && !errors.Is(err, container.ErrGone) {
 			return err
 		}
-		if _, err := s.WaitEnd(-1); err != nil {
+		ended, err := s.WaitEnd(killTime)
+		if err != nil {
 			return err
+		}
+		if !ended {
+			return fmt.Errorf("container %s: its first process, %d, has been killed and does not end\n"+
+				"  because: it waits in the kernel, for a device, or for a process in it whose parent outside does not reap it", r.Name, s.Pid)
 		}
 		if err := e.settle(r); err != nil {
 			return err
 		}
 	}
-	claim, err := container.Take(e.containers(), r.ID)
+	claim, err := container.Take(e.containers(), id)
+	if errors.Is(err, container.ErrOwned) && force {
+		if err = container.Evict(e.containers(), id); err == nil {
+			e.sweep()
+			claim, err = container.Take(e.containers(), id)
+		}
+	}
+	if errors.Is(err, container.ErrOwned) {
+		return fmt.Errorf("container %s is being made, or removed, by another command; rm -f does not wait for it", cmp.Or(r.Name, short(id)))
+	}
 	if errors.Is(err, fs.ErrNotExist) {
-		e.dropName(r.Name, r.ID)
+		e.dropNames(id)
 		return nil // it went by itself: --rm
 	}
 	if err != nil {
@@ -166,10 +194,20 @@ func (e *Engine) Remove(ref string, force, volumes bool) error {
 			return err
 		}
 	}
+	if r.Name == "" {
+		e.dropNames(id)
+	}
 	if !volumes {
 		return e.bury(r, claim)
 	}
 	return e.discard(r, claim)
+}
+
+// killTime is how long a killed process is waited for.
+const killTime = 10 * time.Second
+
+func hintForce(err error) error {
+	return fmt.Errorf("%w\n  try: porthole rm -f, which takes it away all the same", err)
 }
 
 // Inspect is everything that is known of a container.

@@ -44,6 +44,12 @@ func newID() string {
 	return hex.EncodeToString(b[:])
 }
 
+// validID keeps a damaged file in names/ from leading anywhere else.
+func validID(id []byte) bool {
+	b, err := hex.DecodeString(string(id))
+	return err == nil && len(b) == 32
+}
+
 func (e *Engine) containers() string          { return filepath.Join(e.root, "containers") }
 func (e *Engine) dir(id string) string        { return filepath.Join(e.containers(), id) }
 func (e *Engine) nameFile(name string) string { return filepath.Join(e.root, "names", name) }
@@ -53,9 +59,16 @@ func (e *Engine) takeName(name, id string) error {
 	if !workload.ValidName(name) {
 		return fmt.Errorf("invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", name)
 	}
-	if err := os.MkdirAll(filepath.Join(e.root, "names"), 0o711); err != nil {
+	names := filepath.Join(e.root, "names")
+	if err := os.MkdirAll(names, 0o711); err != nil {
 		return err
 	}
+	// What is found is judged and replaced before anybody else looks at it.
+	lock, err := container.Lock(names)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
 	for range 2 {
 		f, err := os.OpenFile(e.nameFile(name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 		if err == nil {
@@ -73,7 +86,7 @@ func (e *Engine) takeName(name, id string) error {
 		}
 		os.Remove(e.nameFile(name)) // its container is gone
 	}
-	return fmt.Errorf("the container name %q is being taken by another command", name)
+	return fmt.Errorf("the container name %q cannot be taken: %s is in the way", name, e.nameFile(name))
 }
 
 // dropName gives name back if it is id's.
@@ -81,6 +94,14 @@ func (e *Engine) dropName(name, id string) {
 	if name == "" {
 		return
 	}
+	if holder, err := os.ReadFile(e.nameFile(name)); err != nil || string(holder) != id {
+		return
+	}
+	lock, err := container.Lock(filepath.Dir(e.nameFile(name)))
+	if err != nil {
+		return // whoever wants the name finds that its container is gone
+	}
+	defer lock.Close()
 	if holder, err := os.ReadFile(e.nameFile(name)); err == nil && string(holder) == id {
 		os.Remove(e.nameFile(name))
 	}
@@ -117,23 +138,32 @@ func (e *Engine) record(id string) (*Record, error) {
 	return r, nil
 }
 
-// find resolves a name, an ID or the unambiguous beginning of one.
+// find reads the record of the container that a name, an ID or the unambiguous beginning of one means.
 func (e *Engine) find(ref string) (*Record, error) {
+	id, err := e.resolve(ref)
+	if err != nil {
+		return nil, err
+	}
+	return e.record(id)
+}
+
+// resolve turns a name, an ID or the unambiguous beginning of one into an ID.
+func (e *Engine) resolve(ref string) (string, error) {
 	if workload.ValidName(ref) {
-		if id, err := os.ReadFile(e.nameFile(ref)); err == nil {
-			if r, err := e.record(string(id)); err == nil {
-				return r, nil
+		if id, err := os.ReadFile(e.nameFile(ref)); err == nil && validID(id) {
+			if _, err := os.Stat(e.dir(string(id))); err == nil {
+				return string(id), nil
 			}
 		}
 	}
 	ids, err := e.ids()
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	var hit []string
 	for _, id := range ids {
 		if id == ref {
-			return e.record(id)
+			return id, nil
 		}
 		if ref != "" && strings.HasPrefix(id, ref) {
 			hit = append(hit, id)
@@ -141,11 +171,11 @@ func (e *Engine) find(ref string) (*Record, error) {
 	}
 	switch len(hit) {
 	case 0:
-		return nil, fmt.Errorf("%w: %s", ErrNotFound, ref)
+		return "", fmt.Errorf("%w: %s", ErrNotFound, ref)
 	case 1:
-		return e.record(hit[0])
+		return hit[0], nil
 	}
-	return nil, fmt.Errorf("%s is the beginning of %d containers' IDs; give more of it", ref, len(hit))
+	return "", fmt.Errorf("%s is the beginning of %d containers' IDs; give more of it", ref, len(hit))
 }
 
 // ids lists the containers there are, in no order that means anything.
@@ -166,7 +196,8 @@ func (e *Engine) ids() ([]string, error) {
 	return ids, nil
 }
 
-// records are all containers', newest first. One that vanishes meanwhile is left out.
+// records are all containers', newest first. One that vanishes meanwhile is left out, and one that cannot be
+// read with a warning.
 func (e *Engine) records() ([]*Record, error) {
 	ids, err := e.ids()
 	if err != nil {
@@ -179,7 +210,8 @@ func (e *Engine) records() ([]*Record, error) {
 			continue
 		}
 		if err != nil {
-			return nil, err
+			e.warn(hintForce(err).Error())
+			continue
 		}
 		rs = append(rs, r)
 	}
