@@ -29,6 +29,14 @@ func (w *Watcher) tell(r raw) {
 		if e.Who = nil; flags&flagEntered != 0 {
 			e.Who = w.who(r, recCredBefore, flags, e.PID)
 		}
+		if !w.started { // it is the one that stood at the gate
+			w.mu.Lock()
+			if w.begin != nil && w.views[rootOf(r)] == nil {
+				w.keep(w.begin, rootOf(r))
+				w.begin = nil
+			}
+			w.mu.Unlock()
+		}
 		w.program(&e, r)
 		w.started = true
 		w.opt.See(e)

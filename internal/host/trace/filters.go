@@ -69,15 +69,8 @@ func readFilters(pidfd int, lay *layout) ([]filter.Program, error) {
 	}
 	defer count.Close()
 	b := &builder{lay: lay, maps: &maps{tasks: chosen}}
-	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Name: "porthole_filter", Type: ebpf.Tracing, AttachType: ebpf.AttachTraceIter, AttachTo: "task", License: "GPL",
-		Instructions: b.filters(slots, count),
-	})
+	prog, err := lay.load("bpf_iter_task", ebpf.AttachTraceIter, b.filters(slots, count))
 	if err != nil {
-		var why *ebpf.VerifierError
-		if errors.As(err, &why) {
-			return nil, fmt.Errorf("%w: %+v", ErrUnavailable, why)
-		}
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	defer prog.Close()

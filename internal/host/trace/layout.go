@@ -20,10 +20,11 @@ import (
 // kernel's type information and its symbols, some 0.1 s of work, so it is kept in a file for as
 // long as this kernel runs.
 type layout struct {
-	Boot    string         // whose kernel this is: addresses change with every boot
-	Offsets map[string]int // "task_struct.cred" → bytes from the start
-	Sizes   map[string]int // "upid" → bytes
-	Noise   []symbol       // in the order of their addresses
+	Boot    string            // whose kernel this is: addresses change with every boot
+	Offsets map[string]int    // "task_struct.cred" → bytes from the start
+	Sizes   map[string]int    // "upid" → bytes
+	Types   map[string]uint32 // "btf_trace_sys_enter" → its number in the type information
+	Noise   []symbol          // in the order of their addresses
 }
 
 // symbol is a function of the kernel and where its text lies.
@@ -32,7 +33,7 @@ type symbol struct {
 	Start, End uint64
 }
 
-const layoutVersion = "4 "
+const layoutVersion = "5 "
 
 // fields are what the programs read. Those that end in "?" some kernels do not have.
 var fields = slices.Concat([]string{
@@ -52,6 +53,12 @@ var fields = slices.Concat([]string{
 
 var sizes = []string{"upid"}
 
+// The places that programs attach to: tracepoints, functions, iterators. What is not there is left out.
+var (
+	tracepoints = []string{"sys_enter", "sys_exit", "sched_process_fork", "sched_process_exec", "sched_process_exit", "cap_capable"}
+	functions   = []string{"cap_capable", "bpf_iter_task"}
+)
+
 // kernelLayout returns the layout of this kernel: from a file in dir, if it is of this boot, else
 // worked out, and kept there. dir may be "".
 func kernelLayout(dir string) (*layout, error) {
@@ -66,7 +73,7 @@ func kernelLayout(dir string) (*layout, error) {
 			return &l, nil
 		}
 	}
-	l := &layout{Boot: boot, Offsets: map[string]int{}, Sizes: map[string]int{}}
+	l := &layout{Boot: boot, Offsets: map[string]int{}, Sizes: map[string]int{}, Types: map[string]uint32{}}
 	if err := l.types(); err != nil {
 		return nil, err
 	}
@@ -144,6 +151,22 @@ func (l *layout) types() error {
 			return fmt.Errorf("the kernel's type information: struct %s: %w", name, err)
 		}
 		l.Sizes[name] = int(s.Size)
+	}
+	for _, name := range tracepoints {
+		var t *btf.Typedef
+		if spec.TypeByName("btf_trace_"+name, &t) == nil {
+			if id, err := spec.TypeID(t); err == nil {
+				l.Types["btf_trace_"+name] = uint32(id)
+			}
+		}
+	}
+	for _, name := range functions {
+		var f *btf.Func
+		if spec.TypeByName(name, &f) == nil {
+			if id, err := spec.TypeID(f); err == nil {
+				l.Types[name] = uint32(id)
+			}
+		}
 	}
 	return nil
 }

@@ -172,33 +172,48 @@ type view struct {
 
 const maxViews = 64
 
-// view is what tid sees, or saw; nil where that was not looked at in time. Without a root (the
-// way without eBPF) it is read anew: the process waits.
+// view is what tid sees, or saw; nil where that was not looked at in time.
 func (w *Watcher) view(tid int, r root) *view {
-	known := w.views[r]
-	dir, err := unix.Open(proc(tid, "root"), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
+	now := viewOf(tid)
+	if known := w.views[r]; known != nil {
+		if now != nil {
+			unix.Close(now.dir)
+			known.mounts = now.mounts
+		}
 		return known
 	}
-	mounts, err := os.ReadFile(proc(tid, "mountinfo"))
-	if err != nil || len(mounts) == 0 { // a process that ends has no namespace
-		unix.Close(dir)
-		return known
+	if now == nil {
+		return nil
 	}
-	if known != nil {
-		unix.Close(dir)
-		known.mounts = mounts
-		return known
-	}
-	if len(w.views) == maxViews {
-		w.forget()
+	w.keep(now, r)
+	return now
+}
+
+func (w *Watcher) keep(v *view, r root) {
+	if len(w.views) == maxViews { // programs that make roots by the dozen look out for themselves
+		for r, v := range w.views {
+			unix.Close(v.dir)
+			delete(w.views, r)
+		}
 	}
 	if w.views == nil {
 		w.views = map[root]*view{}
 	}
-	v := &view{dir, mounts}
 	w.views[r] = v
-	return v
+}
+
+// viewOf is what a process sees now; nil if it is gone.
+func viewOf(pid int) *view {
+	dir, err := unix.Open(proc(pid, "root"), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	mounts, err := os.ReadFile(proc(pid, "mountinfo"))
+	if err != nil || len(mounts) == 0 { // a process that ends has no namespace
+		unix.Close(dir)
+		return nil
+	}
+	return &view{dir, mounts}
 }
 
 // forget closes the views.
@@ -207,6 +222,10 @@ func (w *Watcher) forget() {
 		unix.Close(v.dir)
 	}
 	w.views = nil
+	if w.begin != nil {
+		unix.Close(w.begin.dir)
+		w.begin = nil
+	}
 }
 
 // place says which mount a handle is in, and of what kind that is.

@@ -17,12 +17,12 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
-	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
 
 	"porthole/abi"
 	"porthole/event"
+	"porthole/internal/host/sys"
 	"porthole/seccomp"
 )
 
@@ -73,13 +73,13 @@ type Watcher struct {
 	// By eBPF.
 	lay     *layout
 	maps    *maps
-	mark    *ebpf.Program
-	links   []link.Link
+	links   []int
 	progs   []*ebpf.Program
 	reader  *ringbuf.Reader
 	started bool // what is seen is the program's and not the set-up's; only the reading goroutine uses it
 	ids     idMaps
 	views   map[root]*view // the reading goroutine's
+	begin   *view          // the first process's, before it is watched
 
 	done   chan struct{}
 	err    error // why watching ended early
@@ -149,16 +149,16 @@ func (w *Watcher) attach() (err error) {
 		{"sys_enter", (*builder).enter}, {"sys_exit", (*builder).exit}, {"sched_process_fork", (*builder).fork},
 		{"sched_process_exec", (*builder).exec}, {"sched_process_exit", (*builder).gone},
 	} {
-		if err := w.load(p.tracepoint, ebpf.AttachTraceRawTp, p.make); err != nil {
+		if err := w.attachTo("btf_trace_"+p.tracepoint, ebpf.AttachTraceRawTp, p.make); err != nil {
 			return err
 		}
 	}
 	w.sight.Filtered, w.sight.Failed = true, true
 	// cap_capable(cred, target_ns, capable_ns, cap, ret) is a tracepoint since 6.14; before, the function
 	// cap_capable(cred, targ_ns, cap, opts) can be watched where it returns.
-	err = w.load("cap_capable", ebpf.AttachTraceRawTp, func(b *builder) asm.Instructions { return b.capable(8, 24, 32) })
-	if err != nil {
-		err = w.load("cap_capable", ebpf.AttachTraceFExit, func(b *builder) asm.Instructions { return b.capable(8, 16, 32) })
+	err = w.attachTo("btf_trace_cap_capable", ebpf.AttachTraceRawTp, func(b *builder) asm.Instructions { return b.capable(8, 24, 32) })
+	if errors.Is(err, errNoPlace) {
+		err = w.attachTo("cap_capable", ebpf.AttachTraceFExit, func(b *builder) asm.Instructions { return b.capable(8, 16, 32) })
 	}
 	if w.sight.Caps = err == nil; !w.sight.Caps {
 		w.sight.Notes = append(w.sight.Notes, fmt.Sprintf("capability checks cannot be seen: the tracepoint cap_capable came with Linux 6.14 (%v)", err))
@@ -168,24 +168,17 @@ func (w *Watcher) attach() (err error) {
 
 func (w *Watcher) builder() *builder { return &builder{lay: w.lay, maps: w.maps, noise: w.opt.Ignore} }
 
-func (w *Watcher) load(to string, how ebpf.AttachType, make func(*builder) asm.Instructions) error {
-	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Name: "porthole_" + to[:min(len(to), 6)], Type: ebpf.Tracing, AttachType: how, AttachTo: to, License: "GPL",
-		Instructions: make(w.builder()),
-	})
+func (w *Watcher) attachTo(place string, how ebpf.AttachType, make func(*builder) asm.Instructions) error {
+	prog, err := w.lay.load(place, how, make(w.builder()))
 	if err != nil {
-		var why *ebpf.VerifierError
-		if errors.As(err, &why) {
-			return fmt.Errorf("program for %s: %+v", to, why)
-		}
-		return fmt.Errorf("program for %s: %w", to, err)
+		return err
 	}
-	l, err := link.AttachTracing(link.TracingOptions{Program: prog})
+	link, err := sys.AttachTracing(prog.FD())
 	if err != nil {
 		prog.Close()
-		return fmt.Errorf("tracepoint %s: %w", to, err)
+		return fmt.Errorf("attach to %s: %w", place, err)
 	}
-	w.progs, w.links = append(w.progs, prog), append(w.links, l)
+	w.progs, w.links = append(w.progs, prog), append(w.links, link)
 	return nil
 }
 
@@ -212,6 +205,11 @@ func (w *Watcher) Add(pid int) error {
 		return err
 	}
 	w.ids.learn(pid)
+	w.mu.Lock()
+	if w.begin == nil {
+		w.begin = viewOf(pid)
+	}
+	w.mu.Unlock()
 	if err := w.maps.tasks.Update(uint32(fd), make([]byte, taskSize), ebpf.UpdateAny); err != nil {
 		return fmt.Errorf("watch process %d: %w", pid, err)
 	}
@@ -241,9 +239,7 @@ func (w *Watcher) join(pid int) error {
 	if err := w.Add(pid); err != nil {
 		return err
 	}
-	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Name: "porthole_mark", Type: ebpf.Tracing, AttachType: ebpf.AttachTraceIter, AttachTo: "task", License: "GPL", Instructions: w.builder().mark(),
-	})
+	prog, err := w.lay.load("bpf_iter_task", ebpf.AttachTraceIter, w.builder().mark())
 	if err != nil {
 		return fmt.Errorf("find what runs in the container: %w", err)
 	}
@@ -299,19 +295,22 @@ func (w *Watcher) Close() error {
 		<-w.done
 		return w.err
 	}
-	for _, l := range w.links {
-		l.Close()
-	}
+	w.detach()
 	w.reader.Flush()
 	<-w.done
 	w.release()
 	return w.err
 }
 
-func (w *Watcher) release() {
-	for _, l := range w.links {
-		l.Close()
+func (w *Watcher) detach() {
+	for _, fd := range w.links {
+		unix.Close(fd)
 	}
+	w.links = nil
+}
+
+func (w *Watcher) release() {
+	w.detach()
 	for _, p := range w.progs {
 		p.Close()
 	}
