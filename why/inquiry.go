@@ -294,11 +294,11 @@ func (q *Inquiry) failed(x Experiment, o Outcome) {
 
 // lifted goes on from the run with all candidates lifted.
 func (q *Inquiry) lifted(o Outcome) {
-	if !q.alikeFirst(o) && !q.stillRefused(o) {
+	if !o.failed() && q.first.failed() {
 		q.reach(o)
 		return
 	}
-	// Behind what was lifted something else may have said no.
+	// Behind what was lifted, or further on in the program, something else may have said no.
 	more := false
 	for _, a := range q.judge(o) {
 		i := slices.IndexFunc(q.answers, func(b Answer) bool { return alike(a.Refusal.Event, b.Refusal.Event) || sameCall(a.Refusal, b.Refusal) })
