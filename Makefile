@@ -7,7 +7,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 export CGO_ENABLED = 0
 
-.PHONY: all build demo test test-root test-rootless lint generate bench setup clean
+.PHONY: all build demo test test-vm test-root test-rootless lint generate bench setup clean
 
 all: build
 
@@ -41,3 +41,7 @@ bench: build setup
 
 clean:
 	rm -rf $(BIN)
+
+# The same on Debian's kernel, with cgroup v2, AppArmor and Yama, in QEMU.
+test-vm: build
+	@for t in .ci/vm-tests/*.sh; do echo "# $$t"; .ci/vm $$t || exit 1; done
