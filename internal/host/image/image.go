@@ -40,7 +40,8 @@ type Image struct {
 	Size     int64    // bytes, unpacked
 	Layers   []string // directories, the lowest first
 
-	config Config
+	config    Config
+	manifests []string // digests of every manifest that has this config, in the list of a store
 }
 
 // Config returns what the image asks for its containers.

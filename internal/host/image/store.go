@@ -296,8 +296,15 @@ func (s *Store) List() ([]*Image, error) {
 			if i, err = s.image(d.Digest); err != nil {
 				return nil, err
 			}
+			// Two manifests of one config (an archive's and a registry's, say, that compress
+			// differently) are one image.
+			if at := slices.IndexFunc(all, func(o *Image) bool { return o.ID == i.ID }); at >= 0 {
+				i = all[at]
+			} else {
+				all = append(all, i)
+			}
+			i.manifests = append(i.manifests, d.Digest)
 			byDigest[d.Digest] = i
-			all = append(all, i)
 		}
 		i.mark(d)
 	}
@@ -363,7 +370,7 @@ func (s *Store) Resolve(ref string) (*Image, error) {
 func find(all []*Image, ref string) (*Image, error) {
 	digits := strings.TrimPrefix(ref, "sha256:")
 	for _, i := range all {
-		if i.ID == "sha256:"+digits || i.Manifest == "sha256:"+digits {
+		if i.ID == "sha256:"+digits || slices.Contains(i.manifests, "sha256:"+digits) {
 			return i, nil
 		}
 	}
@@ -488,7 +495,7 @@ func (s *Store) Remove(ctx context.Context, ref string, force bool, users map[st
 			done = append(done, "Untagged: "+Familiar(n))
 		}
 		x.Manifests = slices.DeleteFunc(x.Manifests, func(d descriptor) bool {
-			return d.Digest == i.Manifest && (last || slices.Contains(names, d.Annotations[refName]))
+			return slices.Contains(i.manifests, d.Digest) && (last || slices.Contains(names, d.Annotations[refName]))
 		})
 		if last {
 			done = append(done, "Deleted: "+i.ID)
