@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"porthole/internal/engine"
+	"porthole/internal/engine/lab"
 	"porthole/plan"
 	"porthole/workload/dialect"
 )
@@ -34,10 +35,14 @@ func (a *app) run() *cobra.Command {
 	}
 	dockerFlags(cmd)
 	flags := dialect.RunFlags(cmd.Flags())
+	explain := cmd.Flags().Bool("why", false, "say afterwards what the command was refused, as `porthole why` does")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		r, err := flags.Read(args, outside())
 		if err != nil {
 			return err
+		}
+		if *explain {
+			return a.explain(cmd.Context(), r, answering{})
 		}
 		e, err := a.engine()
 		if err != nil {
@@ -55,14 +60,19 @@ func (a *app) run() *cobra.Command {
 		if err := needTerminal(r.Workload.TTY, r.Workload.Stdin); err != nil {
 			return err
 		}
-		opt := engine.RunOptions{Remove: r.Remove, Streams: streams()}
+		var glance lab.Glance
+		opt := engine.RunOptions{Remove: r.Remove, Streams: streams(), Adjust: glance.Adjust}
 		if a.verbose {
 			opt.Timed = printTimes
 		}
 		code, err := e.Run(cmd.Context(), r.Workload, opt)
 		if err != nil {
+			if code, ok := failedToExecute(err); ok {
+				a.keep(r.Workload, code, nil)
+			}
 			return err
 		}
+		a.keep(r.Workload, code, glance.Seen())
 		return exited(code)
 	}
 	return cmd

@@ -272,3 +272,13 @@ func (e *Engine) Plan(ctx context.Context, w workload.Workload) (*plan.Plan, err
 	}
 	return container.Plan(r.ID, p.config)
 }
+
+// Config returns what Run would make a container of. Nothing is made.
+func (e *Engine) Config(ctx context.Context, w workload.Workload) (container.Config, error) {
+	r := &Record{ID: newID(), Name: w.Name, Image: w.Image, Remove: true, Workload: w}
+	p, err := e.prepare(ctx, r, e.dir(r.ID))
+	if err != nil {
+		return container.Config{}, err
+	}
+	return p.config, nil
+}

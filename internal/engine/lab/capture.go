@@ -144,23 +144,27 @@ func (t *tail) Write(b []byte) (int, error) {
 
 // Whatever differs from run to run by nature: addresses, times and measures, pids and other long
 // numbers, temporary names.
-var noise = []struct {
+var noise = sync.OnceValue(func() []blur {
+	return []blur{
+		{regexp.MustCompile(`0x[0-9a-fA-F]+`), "ADDR"},
+		{regexp.MustCompile(`\b[0-9a-f]{12,}\b`), "HEX"},
+		{regexp.MustCompile(`\b\d{1,4}[-/:]\d\d([-/:]\d\d)*([.,]\d+)?\b`), "TIME"},
+		{regexp.MustCompile(`\d+([.,]\d+)+`), "MEASURE"},
+		{regexp.MustCompile(`(/tmp/[\w-]*[.\-_])\w{5,}`), "${1}TMP"},
+		{regexp.MustCompile(`(?i)\b(pid|process|thread|lwp|tid)([ :=#]+)\d+`), "${1}${2}N"},
+		{regexp.MustCompile(`\d{4,}`), "N"},
+		{regexp.MustCompile(`[ \t]+`), " "},
+	}
+})
+
+type blur struct {
 	re *regexp.Regexp
 	by string
-}{
-	{regexp.MustCompile(`0x[0-9a-fA-F]+`), "ADDR"},
-	{regexp.MustCompile(`\b[0-9a-f]{12,}\b`), "HEX"},
-	{regexp.MustCompile(`\b\d{1,4}[-/:]\d\d([-/:]\d\d)*([.,]\d+)?\b`), "TIME"},
-	{regexp.MustCompile(`\d+([.,]\d+)+`), "MEASURE"},
-	{regexp.MustCompile(`(/tmp/[\w-]*[.\-_])\w{5,}`), "${1}TMP"},
-	{regexp.MustCompile(`(?i)\b(pid|process|thread|lwp|tid)([ :=#]+)\d+`), "${1}${2}N"},
-	{regexp.MustCompile(`\d{4,}`), "N"},
-	{regexp.MustCompile(`[ \t]+`), " "},
 }
 
 // plain is output without what differs by nature.
 func plain(b []byte) []byte {
-	for _, n := range noise {
+	for _, n := range noise() {
 		b = n.re.ReplaceAll(b, []byte(n.by))
 	}
 	return b

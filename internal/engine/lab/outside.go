@@ -9,6 +9,8 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"porthole/internal/engine/container"
 )
 
 // Reach is one way in which what the program did may have left its container, so that doing it
@@ -25,11 +27,7 @@ const maxWalk = 20000
 // what it shares with the machine. Empty: everything it did is gone with its container.
 func (l *Lab) Reaches() []Reach {
 	var out []Reach
-	s := l.base.Spec
-	for _, m := range s.Mounts {
-		if m.Type != "bind" || slices.Contains(m.Options, "ro") || l.ours(m.Source) {
-			continue
-		}
+	for _, m := range outer(l.base) {
 		switch written, sure := writtenSince(m.Source, l.began.Add(-10*time.Millisecond)); {
 		case written:
 			out = append(out, Reach{"it wrote to " + m.Destination, true})
@@ -37,6 +35,31 @@ func (l *Lab) Reaches() []Reach {
 			out = append(out, Reach{"it may have written to " + m.Destination, false})
 		}
 	}
+	return append(out, l.shares(l.base)...)
+}
+
+// MayReach is Reaches for a container that has not run yet.
+func (l *Lab) MayReach(cfg container.Config) []Reach {
+	var out []Reach
+	for _, m := range outer(cfg) {
+		out = append(out, Reach{"it can write to " + m.Destination, false})
+	}
+	return append(out, l.shares(cfg)...)
+}
+
+// outer are the mounts whose files are somebody's, and may be written.
+func outer(cfg container.Config) (out []specs.Mount) {
+	for _, m := range cfg.Spec.Mounts {
+		if m.Type == "bind" && !slices.Contains(m.Options, "ro") && !ours(cfg, m.Source) {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// shares is what a container shares with the machine.
+func (l *Lab) shares(cfg container.Config) (out []Reach) {
+	s := cfg.Spec
 	own := func(k specs.LinuxNamespaceType) bool {
 		return slices.ContainsFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == k && n.Path == "" })
 	}
@@ -64,11 +87,12 @@ func (l *Lab) Reaches() []Reach {
 }
 
 // ours says that a bind mount's source is a file of the engine's, made for this container alone.
-func (l *Lab) ours(source string) bool {
-	if l.base.Root.Scratch == "" {
+func ours(cfg container.Config, source string) bool {
+	if cfg.Root.Scratch == "" {
 		return false
 	}
-	return strings.HasPrefix(source, filepath.Dir(l.base.Root.Scratch)+"/") || strings.HasPrefix(filepath.Base(filepath.Dir(source)), filepath.Base(filepath.Dir(l.base.Root.Scratch))+"-")
+	dir := filepath.Dir(cfg.Root.Scratch) // containers/ID; an anonymous volume is volumes/ID-N/_data
+	return strings.HasPrefix(source, dir+"/") || strings.HasPrefix(filepath.Base(filepath.Dir(source)), filepath.Base(dir)+"-")
 }
 
 // writtenSince says whether something at or beneath a path changed since t: data, or what an

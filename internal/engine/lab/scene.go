@@ -5,6 +5,7 @@ import (
 
 	"porthole/event"
 	"porthole/facts"
+	"porthole/internal/engine/container"
 	"porthole/seccomp/profile"
 	"porthole/why"
 	"porthole/workload"
@@ -13,7 +14,14 @@ import (
 // Scene is the first run's container as package why takes it. f is what is known of the machine,
 // deeper than the run itself needed to know it.
 func (l *Lab) Scene(f facts.Facts, sight event.Sight) (why.Scene, error) {
-	w, s := l.Workload, l.base.Spec
+	sc, err := l.SceneOf(l.base, f, sight)
+	sc.Repeat = len(l.Reaches()) == 0
+	return sc, err
+}
+
+// SceneOf is Scene for a container that has not run.
+func (l *Lab) SceneOf(cfg container.Config, f facts.Facts, sight event.Sight) (why.Scene, error) {
+	w, s := l.Workload, cfg.Spec
 	var p *profile.Profile
 	if s.Linux.Seccomp != nil {
 		var err error
@@ -21,10 +29,9 @@ func (l *Lab) Scene(f facts.Facts, sight event.Sight) (why.Scene, error) {
 			return why.Scene{}, err
 		}
 	}
-	cond := profile.Conditions{Caps: bounding(l.base), Arch: f.Arch, Kernel: f.Kernel}
+	cond := profile.Conditions{Caps: bounding(cfg), Arch: f.Arch, Kernel: f.Kernel}
 	sc := why.FromSpec(s, p, cond, As(w.As), f, sight)
 	sc.Privileged = w.Security.Privileged
-	sc.Repeat = len(l.Reaches()) == 0
 	return sc, nil
 }
 
