@@ -51,6 +51,11 @@ func (b *builder) checkFilter(sc *Seccomp, nnp bool) error {
 			d.Args[k] = likely(a)
 		}
 		action, _ := sc.Program.Run(d)
+		if action.Kind() == seccomp.Notify && sc.Answers != nil {
+			if said := sc.Answers.Decide(b.f.Arch, nr, d.Args).Action; !said.Permits() {
+				action = said
+			}
+		}
 		switch action.Kind() {
 		case seccomp.Allow, seccomp.Log:
 			continue

@@ -51,6 +51,9 @@ type Seccomp struct {
 	// Listener has the installation return a listener, left in SlotListener; GateListener waits
 	// for the parent to fetch it.
 	Listener bool
+	// Answers is what the listener will say where it is asked, if that is known: the filter is
+	// then checked as if it said so itself. nil: it lets pass what the start needs.
+	Answers *seccomp.Policy
 }
 
 // JoinOptions is what a process that joins a container needs beside its spec.

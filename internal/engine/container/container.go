@@ -37,6 +37,8 @@ type Config struct {
 	// Watch, where not nil, is told the listener of the installed filter, and owns it. Policy's
 	// Notify actions are meant for it.
 	Watch func(listener *os.File)
+	// Answers is what Watch's caller answers calls with, where it keeps to a policy.
+	Answers *seccomp.Policy
 
 	// Ready, where not nil, is told the first process when it is about to begin, for whoever wants
 	// to look on from the first instruction. Its error is Start's, and ends the container.
@@ -79,7 +81,7 @@ type Container struct {
 }
 
 // seccompOption compiles a policy for a plan.
-func seccompOption(p *seccomp.Policy, listener bool) (*plan.Seccomp, error) {
+func seccompOption(p *seccomp.Policy, listener bool, answers *seccomp.Policy) (*plan.Seccomp, error) {
 	if p == nil {
 		return nil, nil
 	}
@@ -87,7 +89,7 @@ func seccompOption(p *seccomp.Policy, listener bool) (*plan.Seccomp, error) {
 	if err != nil {
 		return nil, fmt.Errorf("seccomp: %w", err)
 	}
-	return &plan.Seccomp{Program: prog, Policy: *p, Listener: listener}, nil
+	return &plan.Seccomp{Program: prog, Policy: *p, Listener: listener, Answers: answers}, nil
 }
 
 // Console returns the master of the container's terminal, for the caller to close; nil where

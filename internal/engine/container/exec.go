@@ -87,7 +87,7 @@ func (s *State) Exec(ctx context.Context, cfg ExecConfig) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	sec, err := seccompOption(cfg.Policy, cfg.Watch != nil)
+	sec, err := seccompOption(cfg.Policy, cfg.Watch != nil, nil)
 	if err != nil {
 		return nil, err
 	}
