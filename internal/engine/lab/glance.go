@@ -42,7 +42,7 @@ func (g *Glance) Adjust(cfg *container.Config) {
 		return
 	}
 	asking := askFor(*p, refusal)
-	cfg.Policy = &asking
+	cfg.Policy, cfg.Answers = &asking, p
 	cfg.Watch = func(listener *os.File) {
 		g.done = make(chan struct{})
 		go func() {

@@ -77,7 +77,7 @@ func (w *watch) notify(cfg *container.Config, opt trace.Options) {
 		return
 	}
 	asking := trace.Notifier(*p)
-	cfg.Policy = &asking
+	cfg.Policy, cfg.Answers = &asking, p
 	cfg.Watch = func(listener *os.File) {
 		w.watcher, w.blind = trace.Attach(context.Background(), trace.Target{Listener: listener, Policy: *p}, opt)
 	}
