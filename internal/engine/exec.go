@@ -15,6 +15,9 @@ import (
 // Exec runs one more process in a running container and returns its exit code. One in the background
 // (x.Detach) is left to itself once its program runs, with nothing to read from and nobody to read it.
 func (e *Engine) Exec(ctx context.Context, x workload.Exec, opt ExecOptions) (code int, err error) {
+	if x.Detach && x.TTY {
+		return 0, errors.New("-d and -t: nobody would hold the terminal of a session in the background")
+	}
 	r, s, err := e.open(x.Container)
 	if err != nil {
 		return 0, err
@@ -55,7 +58,9 @@ func (e *Engine) Exec(ctx context.Context, x workload.Exec, opt ExecOptions) (co
 	}
 	defer signals.Stop()
 	var pipes *stdio
-	if !x.TTY {
+	if x.TTY {
+		process.ConsoleSize = opt.Streams.size() // it may look at once
+	} else {
 		if pipes, err = newStdio(opt.Streams, x.Stdin, nil, process.User.UID); err != nil {
 			return 0, err
 		}

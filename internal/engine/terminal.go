@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/containerd/console"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -18,19 +19,33 @@ type terminal struct {
 	done    chan struct{} // everything written has been shown
 }
 
-// joinTerminal starts passing bytes and window sizes between s and master, which it owns.
-// The caller's terminal is raw until restore.
-func joinTerminal(s Streams, master *os.File, interactive bool, log *logWriter) (*terminal, error) {
-	t := &terminal{master: master, resized: make(chan os.Signal, 1), done: make(chan struct{})}
+// console is the caller's terminal; nil where it has none.
+func (s Streams) console() console.Console {
 	for _, f := range []*os.File{s.In, s.Out} {
 		if f == nil {
 			continue
 		}
 		if c, err := console.ConsoleFromFile(f); err == nil {
-			t.outer = c
-			break
+			return c
 		}
 	}
+	return nil
+}
+
+// size is that of the caller's terminal; nil where it has none.
+func (s Streams) size() *specs.Box {
+	if c := s.console(); c != nil {
+		if size, err := c.Size(); err == nil {
+			return &specs.Box{Height: uint(size.Height), Width: uint(size.Width)}
+		}
+	}
+	return nil
+}
+
+// joinTerminal starts passing bytes and window sizes between s and master, which it owns.
+// The caller's terminal is raw until restore.
+func joinTerminal(s Streams, master *os.File, interactive bool, log *logWriter) (*terminal, error) {
+	t := &terminal{master: master, outer: s.console(), resized: make(chan os.Signal, 1), done: make(chan struct{})}
 	if t.outer != nil {
 		t.resize()
 		signal.Notify(t.resized, unix.SIGWINCH)

@@ -245,6 +245,15 @@ func (s *State) group(f facts.Facts) (*cgroup.Group, error) {
 	return cgroup.Find(s.Cgroup, rootless(f), f.Cgroup), nil
 }
 
+// SaveSpec keeps the spec that the container in dir is made from, for Spec.
+func SaveSpec(dir string, s *specs.Spec) error {
+	data, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return WriteFile(dir, configFile, data)
+}
+
 // Spec is the OCI spec that the container in dir was made from.
 func Spec(dir string) (*specs.Spec, error) {
 	data, err := os.ReadFile(filepath.Join(dir, configFile))
