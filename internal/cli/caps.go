@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -28,6 +30,9 @@ func (a *app) caps() *cobra.Command {
 				pid = n
 			}
 			p, err := probe.Process(pid)
+			if errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("no such process: %d", pid)
+			}
 			if err != nil {
 				return err
 			}
@@ -48,7 +53,11 @@ func capsText(p probe.ProcessInfo) string {
 	s := p.Caps
 	fmt.Fprintf(&b, "%d (%s): %s\n", p.Pid, p.Name, s.Text())
 	where := "the machine's first user namespace: what it may, it may do to the machine"
-	if !p.UserNS.Initial {
+	switch {
+	case p.UserNS.Initial:
+	case p.UserNSName == "":
+		where = "a user namespace that is not ours to know: the process may do more than we"
+	default:
 		where = "a user namespace of its own (" + p.UserNSName + "): what it may, it may do to things that belong to that namespace only"
 	}
 	fmt.Fprintf(&b, "  user         %d (effective %d) in %s\n", s.UID, s.EUID, where)
