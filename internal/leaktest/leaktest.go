@@ -22,7 +22,7 @@ import (
 type M struct{ *testing.M }
 
 // grace is how long what is on its way out is waited for.
-const grace = 5 * time.Second
+var grace = 5 * time.Second
 
 // Run runs the tests in a temporary directory of their own and returns their exit code, or 1
 // where they passed and left something. Processes that lose their parent become our children
