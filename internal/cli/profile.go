@@ -37,7 +37,6 @@ func (a *app) profile() *cobra.Command {
 type conditions struct {
 	capAdd, capDrop []string
 	kernel, arch    string
-	privileged      bool
 }
 
 func (c *conditions) bind(cmd *cobra.Command) {
