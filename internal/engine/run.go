@@ -142,7 +142,7 @@ func (e *Engine) begin(ctx context.Context, r *Record, claim *container.Claim, o
 	}
 	r.ImageID, r.Defaults = p.id, p.defaults
 	r.Command = p.config.Spec.Process.Args
-	if err := errors.Join(r.save(claim.Dir), container.SaveSpec(claim.Dir, p.config.Spec)); err != nil {
+	if err := r.save(claim.Dir); err != nil {
 		return nil, err
 	}
 	if err := e.furnish(r, claim.Dir, p); err != nil {

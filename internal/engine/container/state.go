@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"porthole/facts"
@@ -243,23 +242,4 @@ func (s *State) group(f facts.Facts) (*cgroup.Group, error) {
 		return nil, nil
 	}
 	return cgroup.Find(s.Cgroup, rootless(f), f.Cgroup), nil
-}
-
-// SaveSpec keeps the spec that the container in dir is made from, for Spec.
-func SaveSpec(dir string, s *specs.Spec) error {
-	data, err := json.Marshal(s)
-	if err != nil {
-		return err
-	}
-	return WriteFile(dir, configFile, data)
-}
-
-// Spec is the OCI spec that the container in dir was made from.
-func Spec(dir string) (*specs.Spec, error) {
-	data, err := os.ReadFile(filepath.Join(dir, configFile))
-	if err != nil {
-		return nil, err
-	}
-	s := &specs.Spec{}
-	return s, json.Unmarshal(data, s)
 }
