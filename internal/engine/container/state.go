@@ -63,9 +63,8 @@ type Exit struct {
 }
 
 const (
-	stateFile  = "state.json"
-	configFile = "config.json"
-	lockFile   = "lock"
+	stateFile = "state.json"
+	lockFile  = "lock"
 )
 
 // Load reads the state kept in dir. A container that is gone gives fs.ErrNotExist.
