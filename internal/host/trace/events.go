@@ -174,7 +174,7 @@ func (w *Watcher) strings(e *event.Event, r raw) {
 		if e.Strings == nil {
 			e.Strings = map[int]string{}
 		}
-		e.Strings[rd.arg()] = bounded(name, rd.arg(), e.Args, strings.TrimSuffix(data, "\x00"), text)
+		e.Strings[rd.arg()] = bounded(name, rd.arg(), e.Args, data, text)
 	}
 }
 

@@ -3,6 +3,7 @@ package trace
 import (
 	"bytes"
 	"encoding/binary"
+	"strings"
 
 	"porthole/abi"
 )
@@ -104,6 +105,9 @@ func extent(call string, i int, p abi.Param) (size int, str bool) {
 	if n, ok := structs[call][i]; ok {
 		return n, false
 	}
+	if call == "keyctl" && i == 1 || call == "fsconfig" && i == 3 { // for some operations; others have no address there
+		return readSize, true
+	}
 	switch p.Kind {
 	case abi.KindPath, abi.KindString:
 		return readSize, true
@@ -128,7 +132,7 @@ const sockaddrSize = 112 // struct sockaddr_un has 110
 // bounded cuts what was read from an argument to what the call says it is long.
 func bounded(call string, i int, args [6]uint64, data string, text bool) string {
 	if text {
-		return data
+		return strings.TrimSuffix(data, "\x00")
 	}
 	length := -1 // the argument that has the length
 	switch {
