@@ -71,32 +71,43 @@ func byteOf(s string, n int) int {
 	return len(s)
 }
 
-// String is the call as ParseCall reads it.
+// String is the call as ParseCall reads it; numbers that the kernel takes as signed are written so.
 func (c Call) String() string {
-	if len(c.Strings) == 0 {
-		return c.Call.String()
-	}
-	last := 0
-	for i := range c.Strings {
-		last = max(last, i)
-	}
+	params := abi.Params(c.Name)
+	var args []string
 	for i, a := range c.Args {
-		if a.Known {
-			last = max(last, i)
+		text, known := c.Strings[i]
+		switch {
+		case known:
+			text = `"` + text + `"`
+		case !a.Known:
+			continue
+		case i < len(params) && signed(params[i]) && int32(a.Value) < 0:
+			text = itoa(int(int32(a.Value)))
+		default:
+			one := profile.Call{Name: c.Name}
+			one.Args[i] = a
+			_, text, _ = strings.Cut(strings.TrimSuffix(one.String(), ")"), "(")
+			text = strings.TrimPrefix(text, strings.Repeat("_, ", i))
 		}
+		for len(args) < i {
+			args = append(args, "_")
+		}
+		args = append(args, text)
 	}
-	args := make([]string, last+1)
-	for i := range args {
-		one := profile.Call{Name: c.Name}
-		one.Args[i] = c.Args[i]
-		args[i] = "_"
-		if s, ok := c.Strings[i]; ok {
-			args[i] = `"` + s + `"`
-		} else if text, ok := strings.CutPrefix(one.String(), c.Name+"("); ok {
-			args[i] = strings.TrimLeft(strings.TrimSuffix(text, ")"), "_, ")
-		}
+	if args == nil {
+		return c.Name
 	}
 	return c.Name + "(" + strings.Join(args, ", ") + ")"
+}
+
+// signed says that an argument is a number of 32 bits that may be negative.
+func signed(p abi.Param) bool {
+	switch p.Kind {
+	case abi.KindInt, abi.KindPID, abi.KindFD:
+		return p.Bits() == 32
+	}
+	return false
 }
 
 // Stage is the scene of a container that w asks for, on the machine f, of which nothing runs: what
@@ -225,7 +236,8 @@ func judge(c Call, s *Scene) Static {
 	}
 	blocked := some == yes
 	for _, f := range refusing(q, s) {
-		if f.rule.Layer == None || f.rule.Layer == Kernel && !f.sure {
+		// What hangs on circumstances alone, none of which are known to hold, could be said of any call.
+		if f.rule.Layer == None || !f.sure && f.met == 0 && !slices.Contains(f.open, "arguments") {
 			continue
 		}
 		for _, sus := range f.suspects(q, s, false) {
@@ -388,22 +400,32 @@ func (s *Scene) grantChanges(c Call, now Static) []Change {
 
 func short(c caps.Cap) string { return strings.TrimPrefix(c.String(), "CAP_") }
 
-// wanted are the capabilities that may open a call, in the filter or in the kernel.
+// wanted are the capabilities that may open a call, in the filter or in the kernel: first those that
+// the profile names, CAP_SYS_ADMIN last, since it opens most.
 func (s *Scene) wanted(c Call) []caps.Cap {
-	var set caps.Set
+	var named, asked caps.Set
 	if s.Profile != nil {
 		for i := range s.Profile.Entries {
 			if e := &s.Profile.Entries[i]; slices.Contains(e.Names, c.Name) {
-				set |= e.Includes.Caps | e.Excludes.Caps
+				named |= e.Includes.Caps | e.Excludes.Caps
 			}
 		}
 	}
-	for _, r := range about(c.Name) {
-		want, _ := r.capSet()
-		set |= want
+	q := &question{call: c.Name, arch: s.Facts.Arch, strings: c.Strings, who: &s.Caps}
+	for i, a := range c.Args {
+		q.args[i], q.known[i] = a.Value, a.Known
 	}
-	set = existing(set.Without(s.Caps.Bounding), s.Facts.Kernel)
-	return set.List()
+	for _, r := range about(c.Name) {
+		if r.matches(q) != no {
+			want, _ := r.capSet()
+			asked |= want
+		}
+	}
+	ours := func(set caps.Set) caps.Set { return existing(set.Without(s.Caps.Bounding), s.Facts.Kernel) }
+	admin := caps.Of(caps.CAP_SYS_ADMIN)
+	out := ours(named.Without(admin)).List()
+	out = append(out, ours(asked.Without(named|admin)).List()...)
+	return append(out, ours((named|asked)&admin).List()...)
 }
 
 // granted is the scene with capabilities added as --cap-add does: in the bounding set, in the

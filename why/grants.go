@@ -32,9 +32,9 @@ var reaching = caps.Of(caps.CAP_SYS_TIME, caps.CAP_SYSLOG, caps.CAP_SYS_BOOT, ca
 	caps.CAP_SYS_PACCT, caps.CAP_AUDIT_CONTROL, caps.CAP_AUDIT_READ, caps.CAP_MAC_ADMIN, caps.CAP_MAC_OVERRIDE, caps.CAP_SYS_NICE, caps.CAP_SYS_RESOURCE)
 
 // grants lists what would help, least first, and what is often advised instead.
-func (q *Inquiry) grants(e *Explanation, a *Answer) ([]Grant, []Advice) {
+func (q *Inquiry) grants(e *Explanation, a *Answer) ([]Grant, []Advice, []Message) {
 	if e.Flaky {
-		return nil, nil
+		return nil, nil, nil
 	}
 	g := granter{s: &q.scene, call: asked(a.Refusal.Event), path: pathOf(a.Refusal.Event), q: questionOf(a.Refusal, &q.scene)}
 	layers := slices.Clone(a.Layers)
@@ -51,7 +51,32 @@ func (q *Inquiry) grants(e *Explanation, a *Answer) ([]Grant, []Advice) {
 		g.list[i].Proof = q.proven(g.list[i])
 	}
 	slices.SortStableFunc(g.list, func(a, b Grant) int { return a.Order - b.Order })
-	return g.list, g.avoid
+	if makesUser(g.call.Call) && slices.ContainsFunc(layers, func(s Suspect) bool { return s.Layer == Seccomp }) {
+		g.notes = append(g.notes, say("note.userns", "list", g.s.usernsFacts()), say("note.procmount"))
+	}
+	for _, t := range q.tried { // the capability alone does not do, its --cap-add would
+		if len(t.Experiment.Lift) != 1 || t.Experiment.Lift[0].Kind != CapHeld || t.Result != Same || len(e.Cause) != 1 || e.Cause[0].Kind != FilterRule {
+			continue
+		}
+		if c := t.Experiment.Lift[0].Caps.List()[0]; a.Effect && q.scene.opensFilter(g.call, c) {
+			g.notes = append(g.notes, say("note.capfilter", "comm", a.Refusal.Event.Comm, "flag", short(c)))
+			break
+		}
+	}
+	return g.list, g.avoid, g.notes
+}
+
+// usernsFacts are the settings that forbid user namespaces where they are there: what is often blamed.
+func (s *Scene) usernsFacts() string {
+	var out []string
+	for _, name := range []string{"user.max_user_namespaces", "kernel.unprivileged_userns_clone", "kernel.apparmor_restrict_unprivileged_userns"} {
+		v, ok := s.sysctl(name)
+		if !ok {
+			v = "–"
+		}
+		out = append(out, name+" = "+v)
+	}
+	return strings.Join(out, "; ")
 }
 
 // proven says how sure it is that a grant helps: an experiment may have tried just that.
@@ -75,6 +100,7 @@ type granter struct {
 	q     *question
 	list  []Grant
 	avoid []Advice
+	notes []Message
 }
 
 func (g *granter) add(one Grant) {
@@ -183,6 +209,13 @@ func (g *granter) filterGrants(needsCap bool) {
 	}
 	rule := profile.AllowExpr(ruleCall(g.call.Call, s))
 	cmd := []string{"porthole", "profile", "allow", rule}
+	if makesUser(g.call.Call) { // whoever unshares one goes on to clone into others
+		if other := strings.Replace(rule, "unshare ", "clone ", 1); other != rule {
+			cmd = append(cmd, other)
+		} else {
+			cmd = append(cmd, strings.Replace(rule, "clone ", "unshare ", 1))
+		}
+	}
 	if s.As != "" {
 		cmd = append(cmd, "--base", s.As)
 	}
@@ -190,26 +223,31 @@ func (g *granter) filterGrants(needsCap bool) {
 		Flags: append(cmd, ">", "p.json"), Command: true, What: say("grant.rule"), Order: orderRule, Opens: []string{g.call.Name},
 		factor: Factor{Kind: FilterRule, Call: ruleCall(g.call.Call, s)},
 	})
-	for _, c := range s.wanted(g.call) {
-		if v, some, _ := s.filterStaticWith(g.call, c); v && some == no {
-			order := orderCap
-			if c == caps.CAP_SYS_ADMIN {
-				order = orderAdmin
-			}
-			g.capGrant(c, order)
+	for i, c := range s.wanted(g.call) {
+		if c == caps.CAP_SYS_ADMIN && i > 0 {
+			continue // a smaller one is there
+		}
+		if s.opensFilter(g.call, c) {
+			g.capAdd(c, orderCap)
 		}
 	}
 }
 
-// filterStaticWith says whether the filter, were a capability granted, would let the call through.
-func (s *Scene) filterStaticWith(c Call, k caps.Cap) (bool, truth, Code) {
+// makesUser says that a call makes a user namespace.
+func makesUser(c profile.Call) bool {
+	const newUser = 0x10000000
+	return (c.Name == "unshare" || c.Name == "clone") && c.Args[0].Known && c.Args[0].Value&newUser != 0
+}
+
+// opensFilter says whether the filter, were a capability granted, would let the call through.
+func (s *Scene) opensFilter(c Call, k caps.Cap) bool {
 	t := s.granted(caps.Of(k))
 	q := &question{call: c.Name, arch: t.Facts.Arch, who: &t.Caps}
 	for i, a := range c.Args {
 		q.args[i], q.known[i] = a.Value, a.Known
 	}
-	sus, some, _ := t.filterStatic(c, q)
-	return true, some, sus.Code
+	_, some, _ := t.filterStatic(c, q)
+	return some == no
 }
 
 // laterRelease is the first release of the scene's engine from which on the call is let through.
@@ -249,8 +287,8 @@ func (s *Scene) laterRelease(c Call) (string, bool) {
 	return found, found != ""
 }
 
-// capGrant adds --cap-add, with what it brings along.
-func (g *granter) capGrant(c caps.Cap, order int) {
+// capAdd adds --cap-add, with what it brings along.
+func (g *granter) capAdd(c caps.Cap, order int) {
 	s := g.s
 	if c == caps.CAP_SYS_ADMIN {
 		order = max(order, orderAdmin)
@@ -272,12 +310,22 @@ func (g *granter) capGrant(c caps.Cap, order int) {
 			})
 		}
 	}
+}
+
+// capGrant adds what makes a capability effective, not only granted.
+func (g *granter) capGrant(c caps.Cap, order int) {
+	s := g.s
+	g.capAdd(c, order)
+	order = orderRoot
+	if c == caps.CAP_SYS_ADMIN {
+		order = orderAdmin + 1
+	}
 	if s.Caps.EUID != 0 && !strings.HasPrefix(s.As, "podman") && g.q.who.EUID != 0 {
 		flags := []string{"--user", "0"}
 		if !s.Caps.Bounding.Has(c) {
 			flags = []string{"--cap-add", short(c), "--user", "0"}
 		}
-		g.add(Grant{Flags: flags, Caps: c.String(), What: say("grant.root", "cap", c.String()), Order: orderRoot, Host: reaching.Has(c) && s.UserNS.Initial})
+		g.add(Grant{Flags: flags, Caps: c.String(), What: say("grant.root", "cap", c.String()), Order: order, Host: reaching.Has(c) && s.UserNS.Initial})
 	}
 }
 
@@ -294,6 +342,13 @@ func (g *granter) capGrants(sus Suspect, filter bool) {
 			}
 			g.add(Grant{Flags: flags, Caps: orNone(missing), What: say("grant.filecaps", "caps", orNone(missing)), Order: orderCap,
 				Host: missing&reaching != 0 && g.s.UserNS.Initial, factor: Factor{Kind: CapHeld, Caps: missing}})
+		}
+		if v, _ := g.s.sysctl("net.ipv4.ping_group_range"); missing == caps.Of(caps.CAP_NET_RAW) && strings.HasSuffix(g.path, "ping") {
+			if pingRange(g.s, g.q) == no {
+				g.notes = append(g.notes, say("note.ping", "value", v))
+			} else if f, ok := sysctlFactor("net.ipv4.ping_group_range"); ok {
+				g.add(Grant{Flags: []string{"--sysctl", f.Name + "=" + f.Value}, What: say("grant.ping"), Order: orderCap + 1})
+			}
 		}
 		g.shun("chmod, chown", "avoid.mode")
 		return

@@ -458,7 +458,14 @@ func (q *Inquiry) plan() (out []Experiment) {
 	namespaces := false
 	for _, f := range q.cause {
 		if f.Kind == FilterRule {
-			for i, c := range q.scene.wanted(Call{Call: f.Call}) {
+			call := Call{Call: f.Call}
+			for _, a := range q.answers {
+				if c := asked(a.Refusal.Event); c.Name == f.Call.Name {
+					call = c
+					break
+				}
+			}
+			for i, c := range q.scene.wanted(call) {
 				if i < 2 {
 					add("held "+short(c), Factor{Kind: CapHeld, Caps: caps.Of(c)})
 				}
@@ -507,8 +514,9 @@ func (q *Inquiry) Explain() Explanation {
 	q.verdicts(&e, confirmed)
 	for i := range e.Refusals {
 		a := &e.Refusals[i]
-		if a.Grants, a.Avoid = q.grants(&e, a); i == 0 {
-			e.Grants, e.Avoid = a.Grants, a.Avoid
+		var notes []Message
+		if a.Grants, a.Avoid, notes = q.grants(&e, a); i == 0 {
+			e.Grants, e.Avoid, e.Notes = a.Grants, a.Avoid, append(notes, e.Notes...)
 		}
 		if i == mostGranted {
 			break

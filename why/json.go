@@ -2,6 +2,7 @@ package why
 
 import (
 	"encoding/json"
+	"fmt"
 
 	"porthole/seccomp/profile"
 )
@@ -257,4 +258,15 @@ func joinList(list []string, sep string) string {
 		s += one
 	}
 	return s
+}
+
+// UnmarshalText reads what MarshalText wrote.
+func (r *Result) UnmarshalText(b []byte) error {
+	for i, n := range resultNames {
+		if n != "" && n == string(b) {
+			*r = Result(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("no result is called %q", b)
 }

@@ -236,14 +236,17 @@ func orNone(set caps.Set) string {
 	return strings.Join(out, " / ")
 }
 
-// joinTests collects what arguments would do, as "0x8" where the test is plain equality.
+// joinTests collects what arguments would do: "arg0 == 0x8, 0x20000", or "arg0 & 0x7e020000 == 0x0".
 func joinTests(list string, tests []seccomp.Cond) string {
 	for _, c := range tests {
-		s := c.String()
+		text := c.String()
+		if head, value, ok := strings.Cut(text, " == "); ok && c.Op == seccomp.EQ && strings.HasPrefix(list, head+" == ") {
+			text = value
+		}
 		if list != "" {
 			list += ", "
 		}
-		list += s
+		list += text
 	}
 	return list
 }

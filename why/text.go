@@ -259,7 +259,7 @@ func (w *writer) experiments(e Explanation, a Answer) {
 	rows = append(rows, row{t.say(say("factor.control", "n", itoa(agreed), "m", itoa(controls))), w.result(first, a)})
 	most := 0
 	for _, r := range rows {
-		most = max(most, min(width(r.label), 66))
+		most = max(most, min(width(r.label), 74))
 	}
 	for _, r := range rows {
 		w.line("    %s %s %s", r.label, strings.Repeat(".", max(2, most+3-width(r.label))), r.result)
