@@ -69,6 +69,7 @@ type JoinOptions struct {
 	DieWithParent bool
 	NoKeyring     bool
 	NoFile        [2]uint64
-	ChownStdio    [3]bool // as in Options
-	IntoCgroup    string  // directory of a v2 group to be born in; "" leaves groups to the parent, at GateIDs
+	ChownStdio    [3]bool           // as in Options
+	Refer         map[string]string // as in Options
+	IntoCgroup    string            // directory of a v2 group to be born in; "" leaves groups to the parent, at GateIDs
 }

@@ -198,13 +198,20 @@ func etcFiles(opt spec.Options, w workload.Workload, hostname string) []etcFile 
 	}
 }
 
+// referDir says what the user typed for a working directory, or where it is.
+func referDir(asked, dir string) string {
+	if asked != "" {
+		return "-w " + asked
+	}
+	return "working directory " + dir
+}
+
 // refers says what the user typed for the parts of a spec that come from it.
 func refers(w workload.Workload, s *specs.Spec) map[string]string {
 	m := map[string]string{}
-	if w.Dir != "" {
-		m["process.cwd"] = "-w " + w.Dir
-	} else if s.Process.Cwd != "/" {
-		m["process.cwd"] = "working directory " + s.Process.Cwd
+	m["process.cwd"] = referDir(w.Dir, s.Process.Cwd)
+	for i, made := range s.Mounts {
+		m[fmt.Sprintf("mounts[%d]", i)] = "mount " + made.Destination
 	}
 	for _, asked := range w.Mounts {
 		for i, made := range s.Mounts {

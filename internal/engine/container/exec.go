@@ -28,6 +28,7 @@ type ExecConfig struct {
 
 	Stdin, Stdout, Stderr *os.File // as in Config
 	ChownStdio            [3]bool
+	Refer                 map[string]string // as in Config
 	Inherit               int
 	Owned                 bool // it dies with us
 	NoKeyring             bool
@@ -93,7 +94,7 @@ func (s *State) Exec(ctx context.Context, cfg ExecConfig) (*Process, error) {
 	}
 	opt := plan.JoinOptions{
 		ID: s.ID, File: cfg.File, Seccomp: sec, Namespaces: spaces, Inherit: cfg.Inherit, DieWithParent: cfg.Owned, NoFile: cfg.NoFile,
-		ChownStdio: cfg.ChownStdio, NoKeyring: cfg.NoKeyring,
+		ChownStdio: cfg.ChownStdio, NoKeyring: cfg.NoKeyring, Refer: cfg.Refer,
 	}
 	if data, err := os.ReadFile("/proc/" + strconv.Itoa(s.Pid) + "/setgroups"); err == nil {
 		opt.DenyGroups = strings.TrimSpace(string(data)) == "deny"
