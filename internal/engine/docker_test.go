@@ -298,7 +298,16 @@ var sideReasons = []reason{
 		}},
 	{why: "the flag and the kernel's word for it",
 		fit: func(_ kind, d difference) bool {
-			return strings.HasPrefix(d.flags, "-w /opt/plain ") && d.key == "error" && d.got == "-w /opt/plain: not a directory"
+			return d.key == "error" && (d.flags == "-w /opt/plain side:1 echo ran" && d.got == "-w /opt/plain: not a directory" ||
+				d.flags == "exec -w /nosuch side true" && d.got == "-w /nosuch: no such file or directory")
+		}},
+	{why: "a session that does not start has the exit code of a container that does not; Docker 20.10 says 126 of each",
+		fit: func(_ kind, d difference) bool {
+			return strings.HasPrefix(d.flags, "exec ") && d.key == "exit" && d.want == "126" && (d.got == "127" || d.got == "125")
+		}},
+	{why: "what porthole itself refuses exits with 125, whichever command it is",
+		fit: func(_ kind, d difference) bool {
+			return d.flags == "exec nosuch true" && d.key == "exit" && d.want == "1" && d.got == "125"
 		}},
 	{why: "there are no bridges yet",
 		fit: func(_ kind, d difference) bool {
@@ -407,7 +416,56 @@ func TestBesideDocker(t *testing.T) {
 			t.Run(strings.ReplaceAll(strings.Join(flags, " "), "/", "|"), func(t *testing.T) { both(t, c, flags, "echo", "ran") })
 		}
 	})
-	c.report(t, 48, 3000)
+	t.Run("exec", func(t *testing.T) {
+		args := []string{"--name", "side", "-e", "A=container", "-w", "/var", "--hostname", "box", "--cap-drop", "MKNOD", "-m", "64m", "side:1", "sleep", "600"}
+		must(nil, append([]string{"run", "-d"}, args...)...)
+		defer must(nil, "rm", "-f", "side")
+		run, err := dialect.Docker(args, dialect.Outside{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		run.Workload.As = "docker:20.10.24"
+		if _, err := e.Detach(context.Background(), run.Workload, false); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := e.Remove("side", true, true); err != nil {
+				t.Error(err)
+			}
+		}()
+		for _, args := range [][]string{
+			{"side", "sh", "-c", look}, {"-u", "app", "side", "sh", "-c", look}, {"-w", "/opt", "-e", "A=own", "-e", "B=1", "side", "sh", "-c", look},
+			{"-t", "-u", "1234:0", "side", "sh", "-c", look},
+			{"side", "sh", "-c", "exit 42"}, {"side", "sh", "-c", "kill -9 $$"}, {"side", "nosuch"}, {"side", "/opt/plain"},
+			{"-u", "nosuch", "side", "true"}, {"-w", "/nosuch", "side", "true"}, {"nosuch", "true"},
+		} {
+			label := strings.ReplaceAll("exec "+strings.Join(args, " "), look, "LOOK")
+			t.Run(strings.ReplaceAll(label, "/", "|"), func(t *testing.T) {
+				code, out, errs, err := d.run(nil, append([]string{"exec"}, args...)...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				want := seen(out)
+				want["exit"] = strconv.Itoa(code)
+				// The daemon tells a session that does not start on the session's own output.
+				if code == 126 || code == 127 {
+					want = map[string]string{"exit": want["exit"]}
+					errs = out
+				}
+				if said := substance(errs); said != "" {
+					want["error"] = said
+				}
+				x, err := dialect.DockerExec(args, dialect.Outside{})
+				if err == nil {
+					out, err = capture(func(s Streams) (int, error) {
+						return e.Exec(context.Background(), x, ExecOptions{Streams: s})
+					})
+				}
+				c.compare(t, "docker:20.10.24", label, want, outcome(out, err))
+			})
+		}
+	})
+	c.report(t, 58, 3500)
 	t.Cleanup(func() {
 		left, err := os.ReadDir(e.containers())
 		for _, l := range left {
@@ -429,6 +487,11 @@ func (e *Engine) beside(t *testing.T, args []string) map[string]string {
 		run.Workload.As = "docker:20.10.24"
 		out, err = e.output(run)
 	}
+	return outcome(out, err)
+}
+
+// outcome is what was seen, the exit code and the error.
+func outcome(out string, err error) map[string]string {
 	got := seen(out)
 	code := 0
 	if err != nil {
@@ -447,7 +510,7 @@ func (e *Engine) beside(t *testing.T, args []string) map[string]string {
 // substance is a message without who passes it on.
 func substance(message string) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(message), "\n")
-	for _, who := range []string{"docker: Error response from daemon: ", "docker: ", "failed to create shim task: ", "OCI runtime create failed: ",
+	for _, who := range []string{"docker: Error response from daemon: ", "docker: ", "Error: ", "failed to create shim task: ", "OCI runtime exec failed: ", "exec failed: ", "OCI runtime create failed: ",
 		"runc create failed: ", "unable to start container process: ", "error during container init: "} {
 		line = strings.TrimPrefix(line, who)
 	}

@@ -95,6 +95,7 @@ grep -E '^(Uid|Gid|Groups|Cap...|NoNewPrivs|Seccomp|Seccomp_filters):' /proc/sel
 try getpcaps sh -c 'getpcaps 1 >/dev/null'
 try strace strace -o /dev/null true
 sleep 30 & pid=$!
+until grep -q sleep /proc/$pid/comm; do :; done
 attach() { # SIGALRM is how timeout learns that time is up
 	>/tmp/.attach
 	timeout 20 strace -o /dev/null -p $pid 2>>/tmp/.attach & t=$!
@@ -329,8 +330,15 @@ func (e *Engine) observe(r *recorded, probe string) (string, error) {
 	return e.output(run)
 }
 
-// output runs what a command line said and returns what it wrote. An exit code other than 0 is an error.
+// output runs what a command line said and returns what it wrote.
 func (e *Engine) output(run dialect.Run) (string, error) {
+	return capture(func(s Streams) (int, error) {
+		return e.Run(context.Background(), run.Workload, RunOptions{Remove: true, Streams: s})
+	})
+}
+
+// capture returns what a program wrote. An exit code other than 0 is an error.
+func capture(run func(Streams) (int, error)) (string, error) {
 	read, write, err := os.Pipe()
 	if err != nil {
 		return "", err
@@ -341,13 +349,12 @@ func (e *Engine) output(run dialect.Run) (string, error) {
 		read.Close()
 		said <- string(data)
 	}()
-	code, err := e.Run(context.Background(), run.Workload, RunOptions{Remove: true, Streams: Streams{Out: write, Err: write}})
+	code, err := run(Streams{Out: write, Err: write})
 	write.Close()
-	out := <-said
 	if err == nil && code != 0 {
 		err = exited(code)
 	}
-	return out, err
+	return <-said, err
 }
 
 // exited is a program's own exit code, other than 0.
