@@ -252,7 +252,7 @@ func (b *builder) credentials() {
 	want, bounding := b.capabilities()
 	b.bound(bounding)
 
-	keep := u.UID != 0 && want.Permitted != 0
+	keep := u.UID != 0 && want.Permitted|want.Inheritable != 0 // to hand on a capability takes having it (cap_capset)
 	if keep {
 		b.call("prctl", prSetKeepcaps, 1, 0, 0, 0).because("changing from uid 0 would drop every capability (cap_emulate_setxuid)")
 	}
