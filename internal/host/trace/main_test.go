@@ -82,11 +82,13 @@ func confine(rules string, argv []string) error {
 			listener = int(fd)
 		}
 	}
+	// One that was confined before has no gate any more.
 	ready, gate := os.NewFile(3, "ready"), os.NewFile(4, "gate")
-	fmt.Fprintln(ready, listener)
-	ready.Close()
-	gate.Read(make([]byte, 1))
-	gate.Close()
+	if _, err := fmt.Fprintln(ready, listener); err == nil {
+		ready.Close()
+		gate.Read(make([]byte, 1))
+		gate.Close()
+	}
 	path, err := exec.LookPath(argv[0])
 	if err != nil {
 		return err
@@ -95,7 +97,7 @@ func confine(rules string, argv []string) error {
 }
 
 // gated starts argv under filters, up to its gate, which open opens.
-func gated(t *testing.T, rules string, argv ...string) (cmd *exec.Cmd, listener *os.File, open func()) {
+func gated(t testing.TB, rules string, argv ...string) (cmd *exec.Cmd, listener *os.File, open func()) {
 	t.Helper()
 	ready, readyChild, err := os.Pipe()
 	if err != nil {
