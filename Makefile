@@ -7,7 +7,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 export CGO_ENABLED = 0
 
-.PHONY: all build demo test test-vm test-root test-rootless lint generate bench setup clean
+.PHONY: all build demo test test-vm test-root test-rootless test-why lint generate bench setup clean
 
 all: build
 
@@ -29,6 +29,10 @@ test: build setup
 # The tests of the host half alone, as root.
 test-root: build setup
 	$(GO) test -count=1 ./internal/... ./caps ./seccomp/...
+
+# Every recorded refusal that this machine can reproduce, and how porthole explains it, in a table.
+test-why: build setup
+	@.ci/why
 
 lint:
 	@.ci/lint

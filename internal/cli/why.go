@@ -138,6 +138,9 @@ another machine.`,
 			return err
 		}
 		r.Remove = true
+		if s.userns != "" {
+			r.Workload.NS.User = "private"
+		}
 		return a.explain(cmd.Context(), r, q)
 	}
 	return cmd

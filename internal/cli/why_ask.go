@@ -48,7 +48,7 @@ func (s *asked) bind(f *pflag.FlagSet) {
 	pid.Usage = "the process to ask about; or PID namespace: host"
 	ns := f.Lookup("userns")
 	ns.Value = &wordOr{ns.Value, &s.userns, []string{"private", "own", "rootless"}}
-	ns.Usage = "user namespace: host; with --syscall also private"
+	ns.Usage = "user namespace: host, or private for one of its own"
 }
 
 // secSetting passes a value on to --security-opt.

@@ -3,10 +3,12 @@ package lab
 import (
 	"fmt"
 	"math"
+	"os"
 	"slices"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"porthole/caps"
 	"porthole/internal/engine/container"
@@ -35,8 +37,17 @@ func device(kind string, major, minor int64) specs.LinuxDeviceCgroup {
 	return d
 }
 
-// device adds a rule about devices ("c 10:229 rwm"), if the device is one that may be tried.
-func (l *Lab) device(rule string) (change, error) {
+// device adds a rule about devices ("c 10:229 rwm"), if the device is one that may be tried, and
+// its node, where that is missing and this machine has it, as --device does.
+func (l *Lab) device(rule, node string) (change, error) {
+	missing := node != "" && strings.HasPrefix(node, "/dev/") && mountOf(l.base.Spec, node) >= 0
+	if rule == "" {
+		var st unix.Stat_t
+		if err := unix.Stat(node, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFCHR {
+			return change{}, fmt.Errorf("this machine has no character device %s", node)
+		}
+		rule = fmt.Sprintf("c %d:%d rwm", unix.Major(st.Rdev), unix.Minor(st.Rdev))
+	}
 	var kind, access string
 	var major, minor int64
 	if _, err := fmt.Sscanf(rule, "%1s %d:%d %s", &kind, &major, &minor, &access); err != nil {
@@ -58,6 +69,10 @@ func (l *Lab) device(rule string) (change, error) {
 		}
 		r.Devices = append(slices.Clone(r.Devices), d)
 		c.Spec.Linux.Resources = &r
+		if missing && !slices.ContainsFunc(c.Spec.Linux.Devices, func(n specs.LinuxDevice) bool { return n.Path == node }) {
+			mode := os.FileMode(0o666)
+			c.Spec.Linux.Devices = append(slices.Clone(c.Spec.Linux.Devices), specs.LinuxDevice{Path: node, Type: kind, Major: major, Minor: minor, FileMode: &mode})
+		}
 	})
 }
 

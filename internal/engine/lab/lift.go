@@ -66,14 +66,19 @@ func (l *Lab) lift(f why.Factor) (change, error) {
 	case why.WritePath:
 		return l.writable(f.Path)
 	case why.SystemPaths:
-		if !l.ownUsers() {
+		// A user who is not root can write nothing there, unless a setuid program makes him root.
+		user := s.Process.User.UID != 0
+		if !l.ownUsers() && !user {
 			return change{}, errReaches("its sysctls and /proc/sysrq-trigger")
 		}
-		return config(func(c *container.Config) { c.Spec.Linux.MaskedPaths, c.Spec.Linux.ReadonlyPaths = nil, nil })
+		return config(func(c *container.Config) {
+			c.Spec.Linux.MaskedPaths, c.Spec.Linux.ReadonlyPaths = nil, nil
+			c.Spec.Process.NoNewPrivileges = c.Spec.Process.NoNewPrivileges || !l.ownUsers()
+		})
 	case why.MountFlag:
 		return l.mountFlag(f.Path, f.Name)
 	case why.DeviceRule:
-		return l.device(f.Name)
+		return l.device(f.Name, f.Path)
 	case why.RlimitSet:
 		return l.rlimit(f)
 	case why.SysctlSet:
