@@ -313,8 +313,8 @@ func (s *Scene) filterStatic(c Call, q *question) (Suspect, truth, abi.Errno) {
 func (s *Scene) changes(c Call, now Static) []Change {
 	var out []Change
 	if s.Profile != nil {
-		out = append(out, s.releaseChanges(c, now)...)
-		out = append(out, s.kernelChanges(c, now)...)
+		out = append(out, s.releaseChanges(c)...)
+		out = append(out, s.kernelChanges(c)...)
 	}
 	return append(out, s.grantChanges(c, now)...)
 }
@@ -323,40 +323,37 @@ func differs(a, b Static) bool { return a.Verdict != b.Verdict || a.Errno != b.E
 
 // releaseChanges walks the releases of the scene's engine, from the oldest, and reports each at
 // which the verdict is another than in the one before. Only the profile is taken from them.
-func (s *Scene) releaseChanges(c Call, now Static) []Change {
-	engine, _, _ := strings.Cut(s.Profile.Name, ":")
-	var all []profile.Release
-	for _, r := range profile.Releases() {
-		if r.Engine == engine {
-			all = append(all, r)
-		}
+func (s *Scene) releaseChanges(c Call) []Change {
+	type release struct {
+		profile.Release
+		verdict Static
 	}
-	slices.Reverse(all)
-	verdicts := map[string]Static{} // by the first release that had the profile
+	var all []release
+	engine, _, _ := strings.Cut(s.Profile.Name, ":")
+	err := profile.Each(engine, func(rs []profile.Release, p *profile.Profile) bool {
+		t := *s
+		t.Profile = p.About(c.Name, s.Conditions)
+		v := judge(c, &t)
+		for _, r := range rs {
+			all = append(all, release{r, v})
+		}
+		return true
+	})
+	if err != nil {
+		return nil // the profiles that porthole brings along are tested to be readable
+	}
+	slices.SortFunc(all, func(a, b release) int { return a.Compare(b.Release) })
 	var out []Change
-	var before *Static
-	for _, r := range all {
-		v, ok := verdicts[r.Since]
-		if !ok {
-			p, err := profile.Builtin(r.String())
-			if err != nil {
-				continue
-			}
-			t := *s
-			t.Profile = p
-			v = judge(c, &t)
-			verdicts[r.Since] = v
+	for i := 1; i < len(all); i++ {
+		if v := all[i].verdict; differs(all[i-1].verdict, v) {
+			out = append(out, Change{"release", engine + " " + all[i].Version, v.Verdict, v.Errno})
 		}
-		if before != nil && differs(*before, v) {
-			out = append(out, Change{"release", engine + " " + r.Version, v.Verdict, v.Errno})
-		}
-		before = &v
 	}
 	return out
 }
 
 // kernelChanges tries every kernel version that a condition of the profile, or a rule, names.
-func (s *Scene) kernelChanges(c Call, now Static) []Change {
+func (s *Scene) kernelChanges(c Call) []Change {
 	var at []facts.Version
 	note := func(v facts.Version) {
 		if v != (facts.Version{}) && !slices.Contains(at, v) {
@@ -372,6 +369,7 @@ func (s *Scene) kernelChanges(c Call, now Static) []Change {
 	slices.SortFunc(at, facts.Version.Compare)
 	var out []Change
 	t := *s
+	t.Profile = s.Profile.About(c.Name, s.Conditions)
 	t.Facts.Kernel = facts.Version{Major: 3, Minor: 10}
 	t.Conditions.Kernel = t.Facts.Kernel
 	before := judge(c, &t)
@@ -391,6 +389,9 @@ func (s *Scene) grantChanges(c Call, now Static) []Change {
 	var out []Change
 	for _, k := range s.wanted(c) {
 		t := s.granted(caps.Of(k))
+		if t.Profile != nil {
+			t.Profile = t.Profile.About(c.Name, t.Conditions)
+		}
 		if v := judge(c, &t); differs(now, v) {
 			out = append(out, Change{"grant", "--cap-add " + short(k), v.Verdict, v.Errno})
 		}

@@ -252,37 +252,35 @@ func (s *Scene) opensFilter(c Call, k caps.Cap) bool {
 
 // laterRelease is the first release of the scene's engine from which on the call is let through.
 func (s *Scene) laterRelease(c Call) (string, bool) {
-	engine, _, _ := strings.Cut(s.Profile.Name, ":")
 	here, err := profile.FindRelease(s.Profile.Name)
 	if err != nil {
 		return "", false
 	}
-	found := ""
-	tried := map[string]bool{}
-	for _, r := range profile.Releases() { // newest first
-		if r.Engine != engine {
-			continue
-		}
-		if r.Version == here.Version {
-			break
-		}
-		open, done := tried[r.Since]
-		if !done {
-			p, err := profile.Builtin(r.String())
-			if err != nil {
-				break
+	q := &question{call: c.Name, arch: s.Facts.Arch, who: &s.Caps}
+	var newer []profile.Release
+	closed := map[string]bool{}
+	err = profile.Each(here.Engine, func(rs []profile.Release, p *profile.Profile) bool {
+		t := *s
+		t.Profile = p.About(c.Name, s.Conditions)
+		_, some, _ := t.filterStatic(c, q)
+		for _, r := range rs {
+			if r.Compare(here) > 0 {
+				newer = append(newer, r)
+				closed[r.Version] = some != no
 			}
-			t := *s
-			t.Profile = p
-			q := &question{call: c.Name, arch: t.Facts.Arch, who: &t.Caps}
-			_, some, _ := t.filterStatic(c, q)
-			open = some == no
-			tried[r.Since] = open
 		}
-		if !open {
+		return true
+	})
+	if err != nil {
+		return "", false
+	}
+	slices.SortFunc(newer, func(a, b profile.Release) int { return b.Compare(a) })
+	found := ""
+	for _, r := range newer { // from the newest down, as long as it is open
+		if closed[r.Version] {
 			break
 		}
-		found = engine + " " + r.Version
+		found = r.Engine + " " + r.Version
 	}
 	return found, found != ""
 }
