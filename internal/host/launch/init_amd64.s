@@ -18,7 +18,7 @@ TEXT ·initAddr(SB), NOSPLIT, $0-8
 // envp on the stack.
 //
 // R12 the program's pid       0(SP)  a signal set, all ones
-// R13 its argv                8(SP)  the mask we were given
+// R13 its argv                8(SP)  one without any, for the program
 // R14 envp                    16(SP) a number that the kernel writes
 // R15 the PATH being walked   24(SP) in the parent: the program has ended; in the child: some
 // BX  exit code                      file was found and could not be executed
@@ -61,7 +61,8 @@ start:
 	MOVQ $-1, 0(SP)
 	MOVL $2, DI // SIG_SETMASK
 	LEAQ 0(SP), SI
-	LEAQ 8(SP), DX
+	MOVQ $0, 8(SP)
+	XORL DX, DX
 	MOVL $8, R10
 	MOVL $14, AX // rt_sigprocmask
 	SYSCALL

@@ -18,7 +18,7 @@ TEXT ·initAddr(SB), NOSPLIT, $0-8
 // envp on the stack. Addresses of its words fit MOVZ and MOVK.
 //
 // R20 the program's pid       0(R26)  a signal set, all ones
-// R19 its argv                8(R26)  the mask we were given
+// R19 its argv                8(R26)  one without any, for the program
 // R21 envp                    16(R26) a number that the kernel writes
 // R23 the PATH being walked   64(R26) a path
 // R22 exit code
@@ -65,7 +65,8 @@ start:
 	MOVD R9, 0(R26)
 	MOVD $2, R0 // SIG_SETMASK
 	ADD  $0, R26, R1
-	ADD  $8, R26, R2
+	MOVD ZR, 8(R26)
+	MOVD ZR, R2
 	MOVD $8, R3
 	MOVD $135, R8 // rt_sigprocmask
 	SVC

@@ -136,7 +136,11 @@ func (o *ownSteps) first(r *raft, p *plan.Plan, clone3 bool) error {
 	for _, sig := range reset {
 		o.add(0, step("rt_sigaction", num(uint64(sig)), mem(o.zero), num(0), num(8)))
 	}
-	o.add(0, step("rt_sigprocmask", num(unix.SIG_SETMASK), mem(o.zero), num(0), num(8)))
+	// An init starts with all signals blocked, as the child is born: one that came before it waits
+	// for them would else be lost, as process 1 has no default actions (sig_ignored, kernel/signal.c).
+	if r.slot(plan.SlotInit) < 0 {
+		o.add(0, step("rt_sigprocmask", num(unix.SIG_SETMASK), mem(o.zero), num(0), num(8)))
+	}
 
 	keep := map[int]bool{0: true, 1: true, 2: true}
 	for fd := 3; fd < 3+p.Inherit; fd++ {
