@@ -173,6 +173,10 @@ func (b *builder) console() error {
 	}
 	b.last().Into = SlotConsole
 	b.openSlave()
+	for fd, name := range []string{"stdin", "stdout", "stderr"} {
+		// Not only when it starts: whoever has the caller's own may wait for them to be closed.
+		b.call("dup3", b.tty, fd, 0).because(name + " is the terminal")
+	}
 	if b.spaces.fresh&newNS == 0 {
 		return nil // /dev is a running container's
 	}

@@ -176,25 +176,19 @@ func (b *builder) closeAndLimit() error {
 // rlimits are the resources by number (asm-generic/resource.h).
 var rlimits = [...]string{"CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS", "LOCKS", "SIGPENDING", "MSGQUEUE", "NICE", "RTPRIO", "RTTIME"}
 
-// standardFiles puts stdin, stdout and stderr in their places.
+// standardFiles puts stdin, stdout and stderr in their places, where they are not the terminal already.
 func (b *builder) standardFiles() {
 	uid := b.s.Process.User.UID
-	for fd, name := range []string{"stdin", "stdout", "stderr"} {
-		from := SlotStdin + Slot(fd)
-		if b.tty != NoSlot {
-			from, name = b.tty, name+" is the terminal"
-		}
-		b.call("dup3", from, fd, 0).because(name)
-		if b.tty == NoSlot {
-			b.or(abi.EINVAL) // it is there already
-			if b.o.ChownStdio[fd] && uid != 0 {
-				b.call("fchown", fd, int(uid), -1).because("its user may open it again, as /dev/"+name).or(abi.EPERM, abi.EINVAL, erofs)
-			}
-		}
-	}
 	if b.tty != NoSlot {
 		if uid != 0 {
 			b.call("fchown", 0, int(uid), -1).because("its user may open the terminal again").or(abi.EPERM, abi.EINVAL)
+		}
+		return
+	}
+	for fd, name := range []string{"stdin", "stdout", "stderr"} {
+		b.call("dup3", SlotStdin+Slot(fd), fd, 0).because(name).or(abi.EINVAL) // it is there already
+		if b.o.ChownStdio[fd] && uid != 0 {
+			b.call("fchown", fd, int(uid), -1).because("its user may open it again, as /dev/"+name).or(abi.EPERM, abi.EINVAL, erofs)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -48,7 +49,14 @@ func (a *app) create(f *flags) error {
 func failed(verb string, err error) error {
 	var setup *container.SetupError
 	var missing *container.MissingError
-	if errors.As(err, &setup) || errors.As(err, &missing) {
+	switch {
+	case errors.As(err, &missing):
+		err = fmt.Errorf("unable to start container process: %w", err)
+	case errors.As(err, &setup) && setup.ExitCode() != 125:
+		// Everybody knows why there is no such program; further lines are in the way of those who parse this one.
+		what, _, _ := strings.Cut(setup.Error(), "\n")
+		err = fmt.Errorf("unable to start container process: %s", what)
+	case errors.As(err, &setup):
 		err = fmt.Errorf("unable to start container process: %w", err)
 	}
 	return fmt.Errorf("%s %s failed: %w", name, verb, err)
