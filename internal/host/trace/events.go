@@ -29,7 +29,7 @@ func (w *Watcher) tell(r raw) {
 		if e.Who = nil; flags&flagEntered != 0 {
 			e.Who = w.who(r, recCredBefore, flags, e.PID)
 		}
-		if !w.started { // it is the one that stood at the gate
+		if !w.started.Load() { // it is the one that stood at the gate
 			w.mu.Lock()
 			if w.begin != nil && w.views[rootOf(r)] == nil {
 				w.keep(w.begin, rootOf(r))
@@ -38,10 +38,10 @@ func (w *Watcher) tell(r raw) {
 			w.mu.Unlock()
 		}
 		w.program(&e, r)
-		w.started = true
+		w.started.Store(true)
 		w.opt.See(e)
 	case recordExit:
-		if w.started {
+		if w.started.Load() {
 			e.Kind, e.Status = event.Exit, int(r.u64(recResult))
 			e.Exe = exe(e.PID)
 			w.opt.See(e)
@@ -84,7 +84,7 @@ func (w *Watcher) call(e event.Event, r raw, kind, flags uint32) {
 	}
 	name, _ := e.Arch.Name(e.Nr)
 	exec := name == "execve" || name == "execveat"
-	if !w.started && !exec {
+	if !w.started.Load() && !exec {
 		return // set-up
 	}
 	for i := range e.Args {
@@ -110,6 +110,9 @@ func (w *Watcher) call(e event.Event, r raw, kind, flags uint32) {
 	e.Kind, e.Filtered = event.Refused, flags&flagEntered == 0
 	if !e.Filtered {
 		e.File = w.look(name, e, rootOf(r))
+		if !w.started.Load() && (e.Errno == abi.ENOENT || e.Errno == abi.Errno(unix.ENOTDIR)) && (e.File == nil || e.File.Mode == 0) {
+			return // the program is looked for along PATH
+		}
 		w.checks(e, r)
 	}
 	if e.Errno != 0 {

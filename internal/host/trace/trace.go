@@ -14,6 +14,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -76,7 +77,7 @@ type Watcher struct {
 	links   []int
 	progs   []*ebpf.Program
 	reader  *ringbuf.Reader
-	started bool // what is seen is the program's and not the set-up's; only the reading goroutine uses it
+	started atomic.Bool // what is seen is the program's and not the set-up's
 	ids     idMaps
 	views   map[root]*view // the reading goroutine's
 	begin   *view          // the first process's, before it is watched
@@ -233,9 +234,7 @@ func (w *Watcher) setTarget(pid int) error {
 
 // join begins to watch what runs already.
 func (w *Watcher) join(pid int) error {
-	w.mu.Lock()
-	w.started = true
-	w.mu.Unlock()
+	w.started.Store(true)
 	if err := w.Add(pid); err != nil {
 		return err
 	}
