@@ -89,6 +89,7 @@ type Outcome struct {
 	// Output is a hash of standard output and error, with what varies by nature taken out: pids,
 	// addresses, times, temporary names. "" where it was not taken.
 	Output string
+	Said   string        // the end of what it wrote to standard error, for quoting
 	Events []event.Event // what was seen in this run
 	Sight  event.Sight   // what could have been
 	// Cut says that the laboratory ended the program, since it ran for longer than it was given:

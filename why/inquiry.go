@@ -341,11 +341,22 @@ func (q *Inquiry) lifted(o Outcome) {
 func (q *Inquiry) reach(o Outcome) {
 	q.goal = &o
 	q.stage = takingBack
+	// Where a restriction less and a privilege more would each do, the restriction is what was in
+	// the way: so privileges are taken back first.
+	slices.SortStableFunc(q.lift, func(a, b Factor) int { return privilege(b) - privilege(a) })
 	for i := range q.tried {
 		if t := &q.tried[i]; t.Result != NotRun && sameFactors(t.Experiment.Lift, q.lift) {
 			t.Result = Works
 		}
 	}
+}
+
+// privilege is 1 for a factor that gives the program something, 0 for one that takes an obstacle away.
+func privilege(f Factor) int {
+	if f.Kind == CapHeld || f.Kind == Root {
+		return 1
+	}
+	return 0
 }
 
 // stillRefused says that a run met a refusal of the kind that is inquired into.
@@ -469,6 +480,9 @@ func (q *Inquiry) plan() (out []Experiment) {
 				if i < 2 {
 					add("held "+short(c), Factor{Kind: CapHeld, Caps: caps.Of(c)})
 				}
+				if i == 0 && q.scene.opensFilter(call, c) {
+					add("granted "+short(c), Factor{Kind: CapGranted, Caps: caps.Of(c)})
+				}
 			}
 			namespaces = f.Call.Name == "ptrace" || f.Call.Name == "mount"
 		}
@@ -480,6 +494,14 @@ func (q *Inquiry) plan() (out []Experiment) {
 					add("instead "+f.String(), f)
 				}
 			}
+		}
+	}
+	for _, f := range q.cause {
+		if f.Kind != CapHeld {
+			continue
+		}
+		if missing := f.Caps.Without(q.scene.Caps.Bounding); missing != 0 {
+			add("granted "+capNames(missing), Factor{Kind: CapGranted, Caps: missing})
 		}
 	}
 	if !filter && q.scene.Profile != nil {
@@ -510,6 +532,9 @@ func (q *Inquiry) Explain() Explanation {
 	for i := range e.Refusals {
 		q.weigh(&e.Refusals[i], e.Cause, confirmed)
 	}
+	for i := range e.Refusals {
+		e.Refusals[i].Quote = quote(q.first.Said, e.Refusals[i].Refusal)
+	}
 	slices.SortStableFunc(e.Refusals, func(a, b Answer) int { return weight(b) - weight(a) })
 	q.verdicts(&e, confirmed)
 	for i := range e.Refusals {
@@ -523,6 +548,21 @@ func (q *Inquiry) Explain() Explanation {
 		}
 	}
 	return e
+}
+
+// quote finds what the program itself said of a refusal: the last line with the error's text.
+func quote(said string, r Refusal) string {
+	text := r.Event.Errno.Error()
+	if r.Event.Errno == 0 {
+		return ""
+	}
+	found := ""
+	for line := range strings.Lines(said) {
+		if line = strings.TrimSpace(line); len(line) < 300 && strings.Contains(strings.ToLower(line), text) {
+			found = line
+		}
+	}
+	return found
 }
 
 // mostGranted bounds for how many refusals grants are worked out.

@@ -80,7 +80,7 @@ func (w *world) try(t testing.TB, lift []Factor) Outcome {
 		}
 		refused := false
 		for _, b := range st.blockers {
-			if b.lifted(lift) {
+			if b.lifted(lift) || w.granted(c, b, lift) {
 				continue
 			}
 			refused = true
@@ -118,6 +118,20 @@ func (w *world) try(t testing.TB, lift []Factor) Outcome {
 	}
 	o.Output = out + fmt.Sprint(o.Exit)
 	return o
+}
+
+// granted says whether a --cap-add among what is lifted opens a blocker: by the filter that it changes, or
+// by the capability, which root alone holds.
+func (w *world) granted(c Call, b blocker, lift []Factor) bool {
+	return slices.ContainsFunc(lift, func(f Factor) bool {
+		if f.Kind != CapGranted {
+			return false
+		}
+		if b.layer == Seccomp {
+			return w.scene.opensFilter(c, f.Caps.List()[0])
+		}
+		return b.layer == Capability && w.scene.Caps.EUID == 0 && f.Caps.Has(b.cap)
+	})
 }
 
 // inquire runs an inquiry to its end.
@@ -429,5 +443,33 @@ func TestFilterIsAsked(t *testing.T) {
 	nr, _ := abi.X86_64.Nr("ptrace")
 	if act, ok := s.decide(abi.X86_64, nr, [6]uint64{}); !ok || act != seccomp.Errno.With(1) {
 		t.Errorf("%v %v", act, ok)
+	}
+}
+
+// A program whose file capabilities no_new_privs silences fails later, for want of what they would have
+// given: the flag is the cause, not the capability, though giving that would help as well.
+func TestSilencedFileCapabilities(t *testing.T) {
+	on := true
+	s := defaultScene(t, workload.Workload{User: "1000", Security: workload.Security{NoNewPrivs: &on}})
+	ping := &event.File{Path: "/usr/bin/ping", Mode: 0o100755, Caps: caps.FileCaps{Present: true, Permitted: caps.Of(caps.CAP_NET_RAW), Effective: true}}
+	either := func(l []Factor) bool { return has(NNPOff)(l) || holding(caps.CAP_NET_RAW)(l) }
+	w := &world{scene: s, sight: sees, steps: []step{
+		{call: `execve("/usr/bin/ping")`, exec: true, tolerated: true, file: ping, blockers: []blocker{{NNP, 0, 0, has(NNPOff)}}},
+		{call: "socket(AF_INET, SOCK_RAW, IPPROTO_ICMP)", blockers: []blocker{{Capability, abi.EPERM, caps.CAP_NET_RAW, either}}},
+	}}
+	q, e := w.inquire(t, Options{})
+	if a := e.Refusals[0]; a.Layers[0].Layer != NNP || a.Layers[0].Proof != Proved || a.Code != "P0502" {
+		t.Errorf("%s %v %v\n%s", a.Code, a.Layers[0].Layer, a.Layers[0].Proof, history(q))
+	}
+}
+
+// What a program says of its failure is quoted.
+func TestQuote(t *testing.T) {
+	w := obstructed(t, 0)
+	first := w.try(t, nil)
+	first.Said = "prog: starting\nprog: set personality: Operation not permitted (are you root?)\nbye\n"
+	e := Begin(w.scene, first, Options{NoRun: true}).Explain()
+	if want := "prog: set personality: Operation not permitted (are you root?)"; e.Refusals[0].Quote != want || !strings.Contains(e.Text("en"), want) {
+		t.Errorf("%q\n%s", e.Refusals[0].Quote, e.Text("en"))
 	}
 }

@@ -34,9 +34,9 @@ var rules = []Rule{
 
 	// Signals, scheduling, limits.
 	{"kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal", "", "?other-user", "KILL", InTarget, "EPERM", Capability, "P0302", "lsm", "", "kill_ok_by_cred, kernel/signal.c; kill(2)"},
-	{"setpriority", "", "?lower-nice", "SYS_NICE", InInit, "EACCES", Rlimit, "P0801", "rlimit:nice", "", "can_nice, kernel/sched/syscalls.c; setpriority(2)"},
+	{"setpriority", "", "?lower-nice", "SYS_NICE", InInit, "EACCES", Capability, "P0302", "rlimit:nice", "", "can_nice, kernel/sched/syscalls.c; setpriority(2)"},
 	{"setpriority", "", "?other-user", "SYS_NICE", InTarget, "EPERM", Capability, "P0302", "", "", "set_one_prio, kernel/sys.c"},
-	{"nice", "", "?lower-nice", "SYS_NICE", InInit, "EPERM EACCES", Rlimit, "P0801", "rlimit:nice", "", "nice, kernel/sched/syscalls.c"},
+	{"nice", "", "?lower-nice", "SYS_NICE", InInit, "EPERM EACCES", Capability, "P0302", "rlimit:nice", "", "nice, kernel/sched/syscalls.c"},
 	{"sched_setscheduler", "1/255=SCHED_FIFO|SCHED_RR", "rlimit:rtprio=0", "SYS_NICE", InInit, "EPERM", Capability, "P0302", "rlimit:rtprio cgroup:cpu.rt_runtime_us", "", "user_check_sched_setscheduler, kernel/sched/syscalls.c; sched(7)"},
 	{"sched_setscheduler", "1/255=SCHED_FIFO|SCHED_RR", "?rt-group", "", 0, "EPERM", Rlimit, "P0804", "", "2.6.25", "__sched_setscheduler (CONFIG_RT_GROUP_SCHED), kernel/sched/syscalls.c"},
 	{"sched_setparam sched_setattr", "", "?realtime", "SYS_NICE", InInit, "EPERM", Capability, "P0302", "rlimit:rtprio cgroup:cpu.rt_runtime_us", "", "user_check_sched_setscheduler, kernel/sched/syscalls.c; sched(7)"},
@@ -124,6 +124,8 @@ var rules = []Rule{
 	{"mount", "3!&MS_BIND|MS_REMOUNT|MS_MOVE|MS_SHARED|MS_PRIVATE|MS_SLAVE|MS_UNBINDABLE,s2=proc|sysfs", "userns masked", "", 0, "EPERM", Mount, "P0402", "", "4.2", "mount_too_revealing, fs/namespace.c; user_namespaces(7)"},
 	{"fsmount", "", "userns masked", "", 0, "EPERM", Mount, "P0402", "", "5.2", "mount_too_revealing, fs/namespace.c"},
 	{"mount fsopen fsconfig", "s2=ext2|ext3|ext4|xfs|btrfs|vfat|ntfs3|iso9660|squashfs|erofs|nfs|nfs4|cifs|smb3|9p|debugfs|tracefs|securityfs|configfs", "", "SYS_ADMIN", InInit, "EPERM", Capability, "P0302", "", "", "mount_capable, fs/super.c"},
+	{"mount fsopen", "s2=overlay", "kernel<5.11", "SYS_ADMIN", InInit, "EPERM", Capability, "P0302", "", "", "ovl_fs_type (FS_USERNS_MOUNT since 5.11), fs/overlayfs/super.c"},
+	{"mount fsopen", "s2=fuse|fuseblk", "kernel<4.18", "SYS_ADMIN", InInit, "EPERM", Capability, "P0302", "device-cgroup", "", "fuse_fs_type (FS_USERNS_MOUNT since 4.18), fs/fuse/inode.c"},
 	{"mount", "3&MS_REMOUNT", "userns ?locked", "", 0, "EPERM", UserNS, "P0405", "", "3.12", "can_change_locked_flags, fs/namespace.c; mount_namespaces(7)"},
 	{"umount umount2", "", "userns ?locked", "", 0, "EINVAL", UserNS, "P0405", "", "3.12", "can_umount, fs/namespace.c"},
 	{"umount2", "1&MNT_FORCE", "", "SYS_ADMIN", InInit, "EPERM", Capability, "P0302", "", "", "can_umount, fs/namespace.c"},

@@ -51,10 +51,6 @@ type Scene struct {
 
 	Facts facts.Facts // of the machine
 	Sight event.Sight // what the watcher could see
-
-	// Command is how the user asked for it, without the program: "--as docker:18.09 host".
-	Command string
-	Repeat  bool // the same command may be run again: its effects stay inside
 }
 
 // Place is a mount and its flags.

@@ -270,7 +270,12 @@ func (w *writer) experiments(e Explanation, a Answer) {
 func (w *writer) lifted(lift []Factor, e Explanation) string {
 	var out []string
 	for _, f := range lift {
-		out = append(out, w.factor(f))
+		s := w.factor(f)
+		if len(lift) > 1 { // what stays the same is said of one thing alone
+			s, _, _ = strings.Cut(s, ", ")
+			s, _, _ = strings.Cut(s, "，")
+		}
+		out = append(out, s)
 	}
 	s := strings.Join(out, " + ")
 	if width(s) > 66 && len(lift) > 2 {
