@@ -57,6 +57,7 @@ var floors = map[string]int{
 // tools are programs and test support that stand outside the house: nothing in it imports them.
 var tools = map[string]bool{
 	"":                      true,
+	"internal/bench":        true,
 	"internal/gen/abi":      true,
 	"internal/gen/profiles": true,
 	"internal/leaktest":     true,

@@ -20,7 +20,7 @@ import (
 type compiler string
 
 // libseccomp builds it, or skips.
-func libseccomp(t *testing.T) compiler {
+func libseccomp(t testing.TB) compiler {
 	t.Helper()
 	cc, err := exec.LookPath("cc")
 	if err != nil {
@@ -34,6 +34,20 @@ func libseccomp(t *testing.T) compiler {
 		t.Fatalf("cc: %v\n%s", err, out)
 	}
 	return compiler(exe)
+}
+
+// BenchmarkLibseccomp is what BenchmarkCompile is, by libseccomp: a process of it, for all that a policy takes.
+func BenchmarkLibseccomp(b *testing.B) {
+	c := libseccomp(b)
+	policy := c.known(b, docker(b))
+	var p filter.Program
+	for b.Loop() {
+		var err error
+		if p, err = c.compile(policy); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(len(p)), "insns")
 }
 
 func (c compiler) run(input string, args ...string) ([]byte, error) {
@@ -60,7 +74,7 @@ var compared = []abi.Arch{abi.X86_64, abi.X86, abi.X32, abi.ARM64}
 
 // known is the policy without the rules for names that this libseccomp does not know, or
 // numbers otherwise than the kernel: its table is as old as it is.
-func (c compiler) known(t *testing.T, p seccomp.Policy) seccomp.Policy {
+func (c compiler) known(t testing.TB, p seccomp.Policy) seccomp.Policy {
 	t.Helper()
 	var names, arches []string
 	for _, r := range p.Rules {
