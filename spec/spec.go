@@ -199,6 +199,7 @@ func (m *maker) process() error {
 	if m.d.primaryGroup {
 		groups = append([]uint32{m.user.GID}, groups...)
 	}
+	groups = unique(groups)
 	if groups, err = m.ids.check(m, m.user, groups); err != nil {
 		return err
 	}

@@ -97,7 +97,7 @@ func TestProcess(t *testing.T) {
 		{"said before the image's, and one taken away", workload.Workload{Env: []workload.EnvVar{{Name: "A", Value: ptr("1")}, {Name: "PATH", Value: ptr("/x")}, {Name: "LANG"}, {Name: "HOME", Value: ptr("/h")}}},
 			"sh", "PATH=/x HOSTNAME=0123456789ab A=1 HOME=/h", "/srv", specs.User{AdditionalGids: []uint32{0}}},
 		{"a name in the user database", workload.Workload{User: "ana", Groups: []string{"audio", "77"}}, "sh", "PATH=/bin HOSTNAME=0123456789ab LANG=C HOME=/home/ana", "/srv",
-			specs.User{UID: 1000, GID: 1000, AdditionalGids: []uint32{1000, 29, 29, 77}}},
+			specs.User{UID: 1000, GID: 1000, AdditionalGids: []uint32{1000, 29, 77}}},
 		{"a number that is not there", workload.Workload{User: "7:8"}, "sh", "PATH=/bin HOSTNAME=0123456789ab LANG=C HOME=/", "/srv", specs.User{UID: 7, GID: 8, AdditionalGids: []uint32{8}}},
 		{"the host's network has the host's name", workload.Workload{NS: workload.Namespaces{Network: "host"}}, "sh", "PATH=/bin HOSTNAME=box LANG=C HOME=/root", "/srv", specs.User{AdditionalGids: []uint32{0}}},
 	} {

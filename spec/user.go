@@ -55,3 +55,13 @@ func reader(file []byte) io.Reader {
 	}
 	return bytes.NewReader(file)
 }
+
+// unique keeps of each group the first: setgroups(2) would take one twice, and show it twice.
+func unique(groups []uint32) (all []uint32) {
+	for _, g := range groups {
+		if !slices.Contains(all, g) {
+			all = append(all, g)
+		}
+	}
+	return all
+}
