@@ -53,7 +53,7 @@ func TestRefused(t *testing.T) {
 		{"a mount inside /proc", add(specs.Mount{Destination: "/proc/self/attr", Type: "tmpfs"}), "nothing may be mounted there: it is inside /proc"},
 		{"a mount over the root", add(specs.Mount{Destination: "/..", Type: "tmpfs"}), "the root filesystem stands there"},
 		{"an id-mapped mount", add(specs.Mount{Destination: "/x", Type: "bind", Source: "/x", Options: []string{"idmap"}}), "id-mapped mounts are not supported"},
-		{"tmpcopyup", add(specs.Mount{Destination: "/x", Type: "tmpfs", Options: []string{"tmpcopyup"}}), "\"tmpcopyup\" is not supported"},
+		{"tmpcopyup", add(specs.Mount{Destination: "/x", Type: "ramfs", Options: []string{"tmpcopyup"}}), "\"tmpcopyup\" is for a tmpfs"},
 		{"an option too long", add(specs.Mount{Destination: "/x", Type: "overlay", Options: []string{"lowerdir=/" + strings.Repeat("a", 255)}}), "lowerdir: 256 bytes, and fsconfig(2) takes 255"},
 		{"a sysctl of the machine", sysctl("kernel.panic"), "linux.sysctl: \"kernel.panic\": belongs to the whole machine"},
 		{"a sysctl with slashes", sysctl("vm/overcommit_memory"), "belongs to the whole machine"},

@@ -20,6 +20,7 @@ type mountOptions struct {
 	unknown            []string    // words that may be flags of the filesystem
 	mode               bool        // data has a mode
 	readOnly           bool
+	copyUp             bool // tmpcopyup
 }
 
 // attrs are the words that change a mount's attributes: what they set, and what they clear. Each
@@ -65,7 +66,7 @@ func parseOptions(m specs.Mount) (o mountOptions, err error) {
 			o.flags = append(o.flags, w)
 		case ignored[w] || w == "":
 		case w == "tmpcopyup":
-			return o, fmt.Errorf("options: %q is not supported", w)
+			o.copyUp = true
 		case w == "idmap" || w == "ridmap":
 			return o, fmt.Errorf("options: %q: id-mapped mounts are not supported", w)
 		case hasValue:
@@ -81,7 +82,7 @@ func parseOptions(m specs.Mount) (o mountOptions, err error) {
 
 // MountOptions lists, sorted, the words that porthole itself knows in a mount's options; others are the filesystem's.
 func MountOptions() []string {
-	words := []string{"bind", "rbind"}
+	words := []string{"bind", "rbind", "tmpcopyup"}
 	for w := range attrs {
 		words = append(words, w, "r"+w)
 	}

@@ -53,6 +53,10 @@ func (b *builder) mount(i int, m specs.Mount) error {
 	switch {
 	case dest == "/":
 		return fmt.Errorf("destination: the root filesystem stands there")
+	case o.copyUp && (m.Type != "tmpfs" || o.bind):
+		return fmt.Errorf("options: \"tmpcopyup\" is for a tmpfs")
+	case o.copyUp && len(b.o.Root.Layers) > 0:
+		return fmt.Errorf("options: \"tmpcopyup\" is not supported where the root filesystem is made of layers")
 	case len(m.UIDMappings)+len(m.GIDMappings) > 0:
 		return fmt.Errorf("uidMappings: id-mapped mounts are not supported")
 	}
@@ -89,6 +93,10 @@ func (b *builder) mount(i int, m specs.Mount) error {
 	stat := NoSlot
 	if like && p.name == "" {
 		stat = b.statMode(p.dir)
+	}
+	if o.copyUp {
+		b.p.CopyUps = append(b.p.CopyUps, CopyUp{dest, mnt})
+		b.gate(GateCopyUp, "it is copied", "what "+dest+" has is to be copied into the "+m.Type)
 	}
 	b.attach(mnt, p, m.Type+" at "+dest)
 	if stat != NoSlot {

@@ -30,6 +30,10 @@ type Plan struct {
 	// Linux 5.11): launch marks the parent's own fds from this number on before it clones.
 	Inherit, CloexecFrom int
 
+	// CopyUps are for the parent, one for each GateCopyUp: what the root filesystem has in the place of a mount
+	// is copied into that, before it is attached.
+	CopyUps []CopyUp
+
 	Notes []string // what the plan does otherwise than asked, for the user
 
 	// Heir, where not zero, is the slot with the pid of the process in which the plan ends, where that is
@@ -38,6 +42,12 @@ type Plan struct {
 	// all its work in a child that nobody in the container's pid namespace sees, setns(CLONE_NEWPID) among
 	// it, and be born there last of all.
 	Heir Slot
+}
+
+// CopyUp is a mount of the child's, in Mount, at Dest (absolute, in the container), with the option tmpcopyup.
+type CopyUp struct {
+	Dest  string
+	Mount Slot
 }
 
 // Slot names a cell in memory that parent and child share: a step's result, which later
@@ -130,6 +140,7 @@ const (
 	GateNetwork                    // the network namespace is furnished
 	GateStart                      // start: what follows is the user's own
 	GateListener                   // the parent has fetched the seccomp listener
+	GateCopyUp                     // at any time before GateStart: the parent has copied what a mount will cover
 )
 
 func (g GateID) String() string {
@@ -142,6 +153,8 @@ func (g GateID) String() string {
 		return "start"
 	case GateListener:
 		return "listener fetched"
+	case GateCopyUp:
+		return "copied"
 	}
 	return "gate"
 }

@@ -74,6 +74,7 @@ type Container struct {
 	oci          *OCI
 	facts        facts.Facts
 	hooks        *specs.Hooks
+	copied       int // of the plan's CopyUps
 
 	passed int // gates that lie behind the child
 	watch  func(*os.File)

@@ -149,8 +149,8 @@ func (c *Container) lead(ctx context.Context, to plan.GateID) error {
 		if err := serve(c.proc, g, c.watch); err != nil {
 			return explain(c.plan, c.command, err)
 		}
-		if g.ID == plan.GateNetwork && c.oci != nil {
-			if err := c.runCreateHooks(ctx); err != nil {
+		if c.oci != nil {
+			if err := c.oblige(ctx, g.ID); err != nil {
 				return err
 			}
 		}

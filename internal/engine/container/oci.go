@@ -137,14 +137,17 @@ func (s *State) Begin(ctx context.Context, dir string, watch func(*os.File), aga
 	if p.Pid() != s.Pid {
 		return fmt.Errorf("%s: process %d waits there, not the container's", dir, p.Pid())
 	}
-	if err = p.Pass(); err == nil && watch != nil {
+	if err := p.Pass(); err != nil {
+		return err
+	}
+	if watch != nil {
 		err = handOver(ctx, p, watch)
 	}
 	if err == nil {
 		err = p.Executed(ctx)
 	}
-	if err == nil {
-		return nil
+	if err == nil || errors.Is(err, launch.ErrGone) {
+		return nil // it may have done its work already, and been reaped by its parent, which we are not
 	}
 	var step *launch.StepError
 	if errors.As(err, &step) {
