@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"porthole/internal/engine"
 	"porthole/internal/host/probe"
+	"porthole/internal/host/sys"
 )
 
 // version is set by the linker.
@@ -24,6 +26,15 @@ const (
 	exitNotRunnable = 126 // the command is there and can't be run
 	exitNotFound    = 127 // the command isn't there
 )
+
+// deepen makes room on the stack at once. Left to grow by doubling, it is copied four times on the way down to
+// where containers are made, each time with more on it.
+//
+//go:noinline
+func deepen() byte {
+	var room [48 << 10]byte
+	return room[len(os.Args)]
+}
 
 // exitError carries an exit code that is not an error of ours, the container's own.
 type exitError int
@@ -38,6 +49,9 @@ type app struct {
 
 // Main runs porthole with its arguments (without the program's name) and returns the exit code.
 func Main(args []string) int {
+	_ = sys.Slack
+	runtime.MemProfileRate = 0
+	deepen()
 	a := &app{}
 	cmd := a.command(args)
 	cmd.SetArgs(args)
