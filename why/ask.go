@@ -237,7 +237,7 @@ func judge(c Call, s *Scene) Static {
 	blocked := some == yes
 	for _, f := range refusing(q, s) {
 		// What hangs on circumstances alone, none of which are known to hold, could be said of any call.
-		if f.rule.Layer == None || !f.sure && f.met == 0 && !slices.Contains(f.open, "arguments") {
+		if f.rule.Layer == None || !f.sure && f.known() == 0 && !slices.Contains(f.open, "arguments") {
 			continue
 		}
 		for _, sus := range f.suspects(q, s, false) {

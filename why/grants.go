@@ -43,6 +43,10 @@ func (q *Inquiry) grants(e *Explanation, a *Answer) ([]Grant, []Advice, []Messag
 			return len(s.Factors) > 0 && !slices.ContainsFunc(s.Factors, func(f Factor) bool { return slices.Contains(e.Cause, f) })
 		})
 	}
+	// A guess beside something surer is no reason to grant anything.
+	layers = slices.DeleteFunc(layers, func(s Suspect) bool {
+		return s.Proof == Likely && s.Source != a.Layers[0].Source && s.Layer != a.Layers[0].Layer && !(s.Behind && s.Layer == Sysctl)
+	})
 	if a.Tolerated && !a.Fatal {
 		g.add(Grant{What: say("grant.nothing", "call", g.call.Name), Order: orderNothing})
 	}
@@ -121,7 +125,9 @@ func (g *granter) collect(layers []Suspect) {
 		filter = filter || sus.Layer == Seccomp
 		capability = capability || sus.Layer == Capability && sus.Proof >= ByRules
 	}
-	if filter {
+	if filter && layers[0].Code == "P0108" {
+		g.add(Grant{What: say("grant.outer"), Order: orderRule})
+	} else if filter {
 		g.filterGrants(capability)
 	}
 	for _, sus := range layers {
@@ -209,6 +215,7 @@ func (g *granter) filterGrants(needsCap bool) {
 	}
 	rule := profile.AllowExpr(ruleCall(g.call.Call, s))
 	cmd := []string{"porthole", "profile", "allow", rule}
+	cmd = append(cmd, companions[g.call.Name]...)
 	if makesUser(g.call.Call) { // whoever unshares one goes on to clone into others
 		if other := strings.Replace(rule, "unshare ", "clone ", 1); other != rule {
 			cmd = append(cmd, other)
@@ -231,6 +238,11 @@ func (g *granter) filterGrants(needsCap bool) {
 			g.capAdd(c, orderCap)
 		}
 	}
+}
+
+// companions are calls without which another is of no use.
+var companions = map[string][]string{
+	"io_uring_setup": {"io_uring_enter", "io_uring_register"},
 }
 
 // makesUser says that a call makes a user namespace.

@@ -442,6 +442,23 @@ func (s *Scene) open(word string, q *question) truth {
 		if f != nil && f.Mode != 0 && (f.Mode&0xf000 != 0x8000 || f.Mode&0o111 == 0) {
 			return yes // a directory, or nobody may execute it
 		}
+	case "unmapped-id":
+		ids := s.UserNS.UIDs
+		if strings.Contains(q.call, "gid") {
+			ids = s.UserNS.GIDs
+		}
+		if s.UserNS.Initial {
+			return no // every id is mapped there
+		}
+		if strings.HasPrefix(q.call, "set") && q.call != "setgroups" && q.known[0] {
+			id := uint32(q.args[0])
+			return known(!slices.ContainsFunc(ids, func(r facts.IDRange) bool { return id >= r.Inside && id-r.Inside < r.Size }))
+		}
+	case "foreign-ns":
+		// Outside any container an ordinary user meets no namespaces but those of user namespaces.
+		if q.who.EUID != 0 && q.who.Bounding.Includes(existing(caps.All, s.Facts.Kernel)) {
+			return yes
+		}
 	case "not-namespaced":
 		if q.path != "" {
 			return known(!namespaced(q.path))
@@ -603,8 +620,21 @@ type finding struct {
 	sure    bool     // arguments, conditions and capabilities are all known
 	open    []string // conditions that are not
 	met     int      // conditions that are known to hold
+	lacks   bool     // the capability is known to be missing
 	lacking caps.Set
 	foreign bool // the capability is held, but not where it is asked for
+}
+
+// known is how much of an uncertain finding is known to hold.
+func (f finding) known() int {
+	if f.sure {
+		return 0 // all of it: the kernel's order decides
+	}
+	n := f.met
+	if f.lacks || f.foreign {
+		n++
+	}
+	return n
 }
 
 // refusing lists the rules that may refuse a call, certain ones first, then those of whose conditions
@@ -630,13 +660,11 @@ func refusing(q *question, s *Scene) []finding {
 		if args == unknown {
 			open = append(open, "arguments")
 		}
-		if want, _ := r.capSet(); want != 0 && held == no {
-			met++
-		}
-		out = append(out, finding{r, args == yes && cond == yes && held == no, open, met, lacking, foreign})
+		want, _ := r.capSet()
+		out = append(out, finding{r, args == yes && cond == yes && held == no, open, met, want != 0 && held == no, lacking, foreign})
 	}
 	slices.SortStableFunc(out, func(a, b finding) int {
-		return cmp.Or(cmp.Compare(len(a.open), len(b.open)), cmp.Compare(b.met*len(b.open), a.met*len(a.open)))
+		return cmp.Or(cmp.Compare(len(a.open), len(b.open)), cmp.Compare(b.known(), a.known()))
 	})
 	return out
 }

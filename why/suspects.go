@@ -39,8 +39,8 @@ func suspects(q *question, r Refusal, s *Scene) []Suspect {
 		if behind && !f.sure && !seen && f.met == 0 {
 			continue
 		}
-		if certain && !f.sure && !seen && (f.rule.Layer == None || f.rule.Layer == Kernel || f.rule.Layer == File) {
-			continue
+		if certain && !f.sure && !seen && f.met == 0 {
+			continue // it might be, but somebody else is
 		}
 		for _, sus := range f.suspects(q, s, seen) {
 			sus.Behind = behind
@@ -60,6 +60,9 @@ func suspects(q *question, r Refusal, s *Scene) []Suspect {
 	}
 	if q.errno == abi.EACCES && s.term("apparmor", q) != no {
 		out = append(out, Suspect{Layer: LSM, Code: "P0705", Proof: Likely, Detail: say("detail.lsm"), Source: "security/security.c", Factors: []Factor{{Kind: LSMOff}}})
+	}
+	if remote(q.file) {
+		return append(out, Suspect{Layer: None, Code: "P0901", Proof: Likely, Detail: say("detail.remote", "fs", q.file.FS), Source: "nfs(5)"})
 	}
 	return append(out, Suspect{Layer: None, Code: "P0902", Proof: Likely, Detail: say("detail.nobody"), Source: "the table of rules"})
 }
@@ -155,7 +158,8 @@ func ruleCall(c profile.Call, s *Scene) profile.Call {
 	}
 	for i := range s.Profile.Entries {
 		en := &s.Profile.Entries[i]
-		if len(en.Args) == 0 || !slices.Contains(en.Names, c.Name) {
+		if len(en.Args) == 0 || !slices.Contains(en.Names, c.Name) ||
+			slices.ContainsFunc(en.Unmet(s.Conditions), func(u profile.Condition) bool { return u.Kind == profile.NeedsArch }) {
 			continue
 		}
 		for _, a := range en.Args {
@@ -298,16 +302,23 @@ func (f finding) suspects(q *question, s *Scene, seen bool) []Suspect {
 	}
 	if r.Layer != Capability || want == 0 {
 		out = append(out, f.gate(q, s, proof))
-	} else if g := alternativeGate(r); g.Layer != 0 {
+		if want != 0 && !capFirst && (r.Layer == Sysctl || r.Layer == Rlimit) { // it would do as well
+			sus := capSuspect(f.ask(want, all, s), q, s, proof, r.Source, false)
+			sus.Detail = say("detail.cap", "call", q.call, "caps", capsText(want, all), "where", "where."+r.In.String(), "when", f.when())
+			out = append(out, sus)
+		}
+	} else if g := alternativeGate(r, q); g.Layer != 0 {
 		g.Proof, g.Source = Likely, r.Source
 		out = append(out, g)
 	}
 	return out
 }
 
-// alternativeGate is a sysctl of the container's own that opens what a capability would.
-func alternativeGate(r *Rule) (sus Suspect) {
-	if strings.Contains(r.Gates, "ping_group_range") {
+// alternativeGate is a sysctl of the container's own that makes the capability dispensable: programs
+// that only want to ping go on with another kind of socket.
+func alternativeGate(r *Rule, q *question) (sus Suspect) {
+	const icmp, icmp6 = 1, 58
+	if strings.Contains(r.Gates, "ping_group_range") && q.known[2] && (q.args[2] == icmp || q.args[2] == icmp6) {
 		f, _ := sysctlFactor("net.ipv4.ping_group_range")
 		return Suspect{Layer: Sysctl, Code: "P0202", Detail: say("detail.sysctl", "sysctl", f.Name), Factors: []Factor{f}}
 	}
