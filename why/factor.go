@@ -95,6 +95,9 @@ type Outcome struct {
 	// Cut says that the laboratory ended the program, since it ran for longer than it was given:
 	// it neither failed nor came to its end.
 	Cut bool
+	// Kept are what Everything would have to lift and did not, since it would have opened the machine itself:
+	// the run shows nothing of them.
+	Kept []Factor
 	// Unable are those of Lift that could not be lifted here; the run was not made.
 	Unable []Factor
 	// Err says why no run was made or it ended by our fault; the other fields count for nothing then.

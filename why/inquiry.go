@@ -83,7 +83,7 @@ func Begin(s Scene, first Outcome, opt Options) *Inquiry {
 // judge finds the refusals of a run and their suspects.
 func (q *Inquiry) judge(o Outcome) (out []Answer) {
 	for _, r := range Gather(o.Events, q.scene) {
-		sus := Suspects(r, q.scene)
+		sus := Suspects(r, *q.scene.of(r.Event, o.Events))
 		out = append(out, Answer{Refusal: r, Code: sus[0].Code, Layers: sus})
 	}
 	return out
@@ -629,8 +629,12 @@ func (q *Inquiry) evident(a *Answer, f Factor) bool {
 	if a.Refusal.Event.Kind == event.Nack || a.Refusal.Event.Kind == event.Read {
 		return true
 	}
+	// A filter's answer is gone, too, where the kernel now says no in its place.
+	filter := a.Refusal.Event.Filtered && f.proves(Seccomp)
 	met := func(o Outcome) bool {
-		return slices.ContainsFunc(Gather(o.Events, q.scene), func(r Refusal) bool { return sameCall(r, a.Refusal) })
+		return slices.ContainsFunc(Gather(o.Events, q.scene), func(r Refusal) bool {
+			return sameCall(r, a.Refusal) && (!filter || r.Event.Filtered)
+		})
 	}
 	behind := !met(q.first) // it came to light only when others were lifted
 	for _, t := range q.tried {
@@ -767,7 +771,7 @@ func (q *Inquiry) unexplained(a *Answer, e *Explanation) {
 		return
 	}
 	sus := Suspect{Layer: None, Code: "P0900", Proof: Proved, Detail: say("detail.none.proved"), Source: "the run with everything lifted"}
-	open := q.scene.Rootless || len(q.unable) > 0 || slices.ContainsFunc(a.Layers, func(s Suspect) bool { return s.Layer != None && len(s.Factors) == 0 })
+	open := q.scene.Rootless || len(q.unable) > 0 || q.kept() || q.scene.of(a.Refusal.Event, q.first.Events).nested || slices.ContainsFunc(a.Layers, func(s Suspect) bool { return s.Layer != None && len(s.Factors) == 0 })
 	if open {
 		sus.Code, sus.Proof, sus.Detail = "P0902", Likely, say("detail.none.likely")
 		a.Layers = append(a.Layers, sus)
@@ -780,6 +784,11 @@ func (q *Inquiry) unexplained(a *Answer, e *Explanation) {
 	a.Known = !open
 	a.Code = a.Layers[0].Code
 	a.Fatal = q.first.failed() && q.last(a)
+}
+
+// kept says that the laboratory did not lift everything when it was asked to.
+func (q *Inquiry) kept() bool {
+	return slices.ContainsFunc(q.tried, func(t Tried) bool { return len(t.Outcome.Kept) > 0 })
 }
 
 // demote keeps layers that an experiment ruled out as what they are: guesses.

@@ -30,6 +30,7 @@ type Scene struct {
 
 	Caps   caps.State      // of the process that began it; a Refusal may know better of its caller
 	UserNS facts.UserNS    // the container's
+	nested bool            // the caller is in one beneath it
 	Owns   map[string]bool // which namespaces ("mnt", "net", "uts", "ipc", "pid", "cgroup", "time") that user namespace owns
 	// SetgroupsDenied says that setgroups is forbidden in it (/proc/PID/setgroups).
 	SetgroupsDenied bool
@@ -130,6 +131,25 @@ func (s *Scene) Nest(ids []facts.IDRange) {
 		s.Owns[n] = s.Isolated[n]
 	}
 	s.Owns["mnt"] = true
+}
+
+// of is the scene as the caller of ev knows it, who may have made a user namespace of its own
+// meanwhile: all is what was seen of the run, of which the first event is the container's own program.
+func (s *Scene) of(ev event.Event, all []event.Event) *Scene {
+	home := uint64(0)
+	for _, e := range all {
+		if home = e.Own; home != 0 {
+			break
+		}
+	}
+	if ev.Own == 0 || home == 0 || ev.Own == home {
+		return s
+	}
+	t := *s
+	t.Owns, t.nested = map[string]bool{}, true
+	t.Nest(nil)
+	t.SetgroupsDenied = true // so is it where an ordinary user maps a group (user_namespaces(7))
+	return &t
 }
 
 var nsNames = []string{"mnt", "net", "uts", "ipc", "pid", "cgroup", "time"}

@@ -201,7 +201,6 @@ func (a *app) explain(ctx context.Context, r dialect.Run, q answering) error {
 	if err != nil {
 		return err
 	}
-	scene.Command = command(r.Workload)
 	x, err := inquire(ctx, l, scene, first, q)
 	if err != nil {
 		return err
@@ -264,12 +263,6 @@ func consent(reaches []lab.Reach) bool {
 		return true
 	}
 	return false
-}
-
-// command is how the user asked for a workload, but for the program: flags and image.
-func command(w workload.Workload) string {
-	w.Args = nil
-	return quoted(dialect.DockerArgs(dialect.Run{Workload: w}))
 }
 
 // quoted is a command line for a shell.

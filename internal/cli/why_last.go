@@ -92,7 +92,6 @@ func (a *app) explainLast(ctx context.Context, q answering) error {
 		if err != nil {
 			return err
 		}
-		scene.Command = command(w)
 		first := why.Outcome{Exit: last.Exit, Events: last.Refused, Sight: event.Sight{Filtered: true}}
 		x := why.Begin(scene, first, why.Options{NoRun: true}).Explain()
 		return q.write(x.Text, x.JSON, os.Stdout)
@@ -112,7 +111,6 @@ func (a *app) explainLast(ctx context.Context, q answering) error {
 	if err != nil {
 		return err
 	}
-	scene.Command = command(w)
 	x, err := inquire(ctx, l, scene, first, q)
 	if err != nil {
 		return err

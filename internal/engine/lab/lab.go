@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -119,6 +120,9 @@ func (l *Lab) Try(ctx context.Context, x why.Experiment) why.Outcome {
 	if g, hit := stopped(guarded, o.Events); hit {
 		return why.Outcome{Unable: x.Lift, Err: fmt.Errorf("stopped before %s, which would have %s", g.call, g.does)}
 	}
+	if slices.ContainsFunc(x.Lift, func(f why.Factor) bool { return f.Kind == why.Everything }) {
+		o.Kept = l.kept()
+	}
 	return o
 }
 
@@ -152,8 +156,8 @@ func (l *Lab) once(ctx context.Context, run Runner, w workload.Workload, std [3]
 		if errors.As(err, &coded) {
 			o.Exit = coded.ExitCode()
 		}
-		if e, ok := notExecuted(err, l.base); ok && !hasExec(o.Events, e) {
-			o.Events = append(o.Events, e)
+		if e, ok := notExecuted(err, l.base); ok {
+			o.Events = withExec(o.Events, e)
 		}
 	}
 	return o, err
@@ -178,13 +182,21 @@ func notExecuted(err error, cfg container.Config) (event.Event, bool) {
 	return e, ok
 }
 
-func hasExec(es []event.Event, e event.Event) bool {
-	for _, x := range es {
-		if x.Kind == e.Kind && x.Nr == e.Nr && x.Arch == e.Arch && x.Errno == e.Errno {
-			return true
+// withExec adds e to what was seen, or what it knows of the file to the event that is it: a watcher comes
+// too late to look, since the container is gone with its first process.
+func withExec(es []event.Event, e event.Event) []event.Event {
+	for i := range es {
+		x := &es[i]
+		if x.Kind != e.Kind || x.Nr != e.Nr || x.Arch != e.Arch || x.Errno != e.Errno {
+			continue
 		}
+		x.Strings = e.Strings
+		if e.File != nil {
+			x.File = e.File
+		}
+		return es
 	}
-	return false
+	return append(es, e)
 }
 
 // Text is what the first run wrote, as far as it was kept: for finding what the program said of a refusal.

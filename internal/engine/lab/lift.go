@@ -281,5 +281,32 @@ func (l *Lab) everything() (change, error) {
 			c.Spec.Linux.Resources = &q
 		}
 		c.Spec.Root.Readonly = false
+		c.Spec.Mounts = slices.Clone(c.Spec.Mounts)
+		for i := range c.Spec.Mounts {
+			m := &c.Spec.Mounts[i]
+			if m.Type != "tmpfs" {
+				continue // what is bound is somebody's, and what the kernel shows is the machine's
+			}
+			m.Options = slices.Clone(m.Options)
+			for j, o := range m.Options {
+				if off, ok := unflag[o]; ok {
+					m.Options[j] = off
+				}
+			}
+		}
 	})
+}
+
+// kept are the factors that everything left as they were.
+func (l *Lab) kept() (out []why.Factor) {
+	s := l.base.Spec
+	if !l.ownUsers() && len(s.Linux.ReadonlyPaths) > 0 {
+		out = append(out, why.Factor{Kind: why.SystemPaths})
+	}
+	for _, m := range s.Mounts {
+		if m.Type == "bind" && slices.Contains(m.Options, "ro") && !ours(l.base, m.Source) {
+			out = append(out, why.Factor{Kind: why.WritePath, Path: m.Destination})
+		}
+	}
+	return out
 }

@@ -83,7 +83,6 @@ func Look(pid int, f facts.Facts, cache string) (*Live, error) {
 		}
 		sc.Filters = max(len(l.Filters), sc.Filters)
 	}
-	sc.Command = "--pid " + strconv.Itoa(pid)
 	return l, nil
 }
 

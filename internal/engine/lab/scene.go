@@ -14,9 +14,7 @@ import (
 // Scene is the first run's container as package why takes it. f is what is known of the machine,
 // deeper than the run itself needed to know it.
 func (l *Lab) Scene(f facts.Facts, sight event.Sight) (why.Scene, error) {
-	sc, err := l.SceneOf(l.base, f, sight)
-	sc.Repeat = len(l.Reaches()) == 0
-	return sc, err
+	return l.SceneOf(l.base, f, sight)
 }
 
 // SceneOf is Scene for a container that has not run.

@@ -90,6 +90,9 @@ func (w *watch) see(e event.Event) {
 		w.over++
 		return
 	}
+	if e.Kind == event.Exec && e.Nr == 0 { // the call that it was
+		e.Nr, _ = e.Arch.Nr("execve")
+	}
 	w.events = append(w.events, e)
 }
 
