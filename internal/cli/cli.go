@@ -49,8 +49,8 @@ type app struct {
 
 // Main runs porthole with its arguments (without the program's name) and returns the exit code.
 func Main(args []string) int {
-	_ = sys.Slack
-	runtime.MemProfileRate = 0
+	sys.Slack()
+	runtime.MemProfileRate = 0 // each sample walks the stack
 	deepen()
 	a := &app{}
 	cmd := a.command(args)

@@ -116,7 +116,7 @@ func (e *Engine) dropNames(id string) {
 }
 
 func (r *Record) save(dir string) error {
-	data, err := json.Marshal(r)
+	data, err := container.Marshal(r)
 	if err != nil {
 		return err
 	}

@@ -92,7 +92,7 @@ func Load(dir string) (*State, error) {
 
 // save replaces the state in dir at once or not at all.
 func (s *State) save(dir string) error {
-	data, err := json.Marshal(s)
+	data, err := Marshal(s)
 	if err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func (s *State) save(dir string) error {
 
 // first writes the state into a new dir, where nobody can have read an older one.
 func (s *State) first(dir string) error {
-	data, err := json.Marshal(s)
+	data, err := Marshal(s)
 	if err != nil {
 		return err
 	}
