@@ -20,7 +20,7 @@ import (
 func (a *app) profile() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "profile",
-		Short: "look into seccomp profiles: show, resolve, decide, compile, disasm",
+		Short: "look into seccomp profiles: show, resolve, decide, compile, disasm, allow, blocked",
 		Args:  cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -29,7 +29,7 @@ func (a *app) profile() *cobra.Command {
 			return unknownCommand(cmd, args[0])
 		},
 	}
-	cmd.AddCommand(a.profileShow(), a.profileResolve(), a.profileDecide(), a.profileCompile(), a.profileDisasm())
+	cmd.AddCommand(a.profileShow(), a.profileResolve(), a.profileDecide(), a.profileCompile(), a.profileDisasm(), a.profileAllow(), a.profileBlocked())
 	return cmd
 }
 

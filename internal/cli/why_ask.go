@@ -120,11 +120,16 @@ func (a *app) ask(w workload.Workload, s asked, q answering) error {
 
 // machine is what is known of where a question is about: this machine, unless something else is said of it.
 func (s asked) machine(w workload.Workload) (facts.Facts, error) {
-	f, err := probe.Deep()
+	look := probe.Deep
+	other := s.kernel != "" || s.arch != "" || s.yama != "" || s.userns != "" || w.Security.AppArmor != ""
+	if other {
+		look = probe.Facts // of which next to nothing counts
+	}
+	f, err := look()
 	if err != nil {
 		return f, err
 	}
-	if s.kernel != "" || s.arch != "" || s.yama != "" || s.userns != "" || w.Security.AppArmor != "" {
+	if other {
 		f = elsewhere(f)
 	}
 	if s.kernel != "" {

@@ -254,7 +254,7 @@ func (l *Live) mounts(pid int) {
 		}
 		system := strings.HasPrefix(m.Mountpoint, "/proc/") || strings.HasPrefix(m.Mountpoint, "/sys/")
 		switch {
-		case !system:
+		case !system || m.Mountpoint == "/sys/fs/cgroup":
 		case m.FSType == "tmpfs" || strings.HasSuffix(m.Root, "/null") && m.FSType == "devtmpfs":
 			l.Masked = append(l.Masked, m.Mountpoint)
 		case ro:
