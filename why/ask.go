@@ -113,7 +113,7 @@ func signed(p abi.Param) bool {
 // Stage is the scene of a container that w asks for, on the machine f, of which nothing runs: what
 // w.As's release would make of it. It fails where a container could not be specified.
 func Stage(w workload.Workload, img spec.Image, f facts.Facts) (Scene, error) {
-	s, _, err := spec.Make(w, img, spec.Options{AppArmor: w.Security.AppArmor}, f)
+	s, _, err := spec.Make(w, img, spec.Options{AppArmor: w.Security.AppArmor, CgroupsPath: "/porthole"}, f)
 	if err != nil {
 		return Scene{}, err
 	}
@@ -434,6 +434,7 @@ func (s *Scene) wanted(c Call) []caps.Cap {
 // them ambient, as Podman does.
 func (s *Scene) granted(set caps.Set) Scene {
 	t := *s
+	t.tables = nil
 	t.Conditions.Caps |= set
 	t.Caps.Bounding |= set
 	if t.Caps.EUID == 0 || strings.HasPrefix(t.As, "podman") {

@@ -235,3 +235,31 @@ func TestBlocked(t *testing.T) {
 		t.Error(js)
 	}
 }
+
+// A scene is told in words: what a user may do, and what stands in the way.
+func TestSceneInWords(t *testing.T) {
+	for _, c := range []struct {
+		w    workload.Workload
+		nest bool
+		want []string
+	}{
+		{workload.Workload{}, false, []string{"uid 0", "CAP_CHOWN", "first user namespace", "docker:29.7.2", "/proc/kcore", "no others", "kernel.perf_event_paranoid = 2"}},
+		{workload.Workload{User: "1000"}, false, []string{"holds no capability", "without effect for this user: CAP_CHOWN"}},
+		{workload.Workload{Security: workload.Security{Privileged: true}}, true, []string{"every capability", "namespace of its own", "no seccomp filter", "every device"}},
+	} {
+		s := defaultScene(t, c.w)
+		if c.nest {
+			s.Nest([]facts.IDRange{{Size: 1}})
+		}
+		for _, w := range c.want {
+			if text := strings.Join(strings.Fields(s.Text("en")), " "); !strings.Contains(text, w) {
+				t.Errorf("%q is not in:\n%s", w, text)
+			}
+		}
+		for _, l := range Languages() {
+			if text := s.Text(l); strings.Contains(text, "{") || strings.Contains(text, "scene.") {
+				t.Errorf("%s:\n%s", l, text)
+			}
+		}
+	}
+}

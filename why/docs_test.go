@@ -90,6 +90,7 @@ func TestSchemaIsDocumented(t *testing.T) {
 	walk(reflect.TypeFor[Document]())
 	walk(reflect.TypeFor[StaticDocument]())
 	walk(reflect.TypeFor[JSONBlocked]())
+	walk(reflect.TypeFor[SceneDocument]())
 	for line := range strings.Lines(string(doc)) {
 		if rest, ok := strings.CutPrefix(line, "| `"); ok {
 			if name, _, _ := strings.Cut(rest, "`"); !fields[name] {

@@ -69,6 +69,7 @@ func Begin(s Scene, first Outcome, opt Options) *Inquiry {
 		opt.Max = 12
 	}
 	s.Sight = first.Sight
+	s.prepare()
 	q := &Inquiry{scene: s, first: first, opt: opt}
 	q.answers = q.judge(first)
 	for _, a := range q.answers {
@@ -566,7 +567,7 @@ func quote(said string, r Refusal) string {
 }
 
 // mostGranted bounds for how many refusals grants are worked out.
-const mostGranted = 8
+const mostGranted = 3
 
 func hasKind(list []Factor, k FactorKind) bool {
 	return slices.ContainsFunc(list, func(f Factor) bool { return f.Kind == k })

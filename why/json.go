@@ -75,6 +75,10 @@ type (
 func (e Explanation) JSON(l Lang) []byte {
 	t := readTable(l)
 	d := Document{Exit: e.Exit, Signal: e.Signal, Flaky: e.Flaky, Refusals: []JSONRefusal{}, Lost: e.Sight.Lost}
+	var tried []JSONExperiment
+	for _, x := range e.Experiments {
+		tried = append(tried, jsonExperiment(x, e.Cause))
+	}
 	for i, a := range e.Refusals {
 		ev := a.Refusal.Event
 		r := JSONRefusal{
@@ -89,9 +93,9 @@ func (e Explanation) JSON(l Lang) []byte {
 		if i == 0 {
 			grants, avoid = e.Grants, e.Avoid
 		}
-		for _, x := range e.Experiments {
+		for n, x := range e.Experiments {
 			if i == 0 || x.Experiment.Control || concerns(x.Experiment, a) {
-				r.Experiments = append(r.Experiments, jsonExperiment(x, e.Cause))
+				r.Experiments = append(r.Experiments, tried[n])
 			}
 		}
 		for _, g := range grants {

@@ -44,7 +44,7 @@ type Scene struct {
 	ReadOnly   []string // read-only
 	RootRO     bool     // the root filesystem is
 	Mounts     []Place
-	Devices    []specs.LinuxDeviceCgroup // nil: not restricted
+	Devices    []specs.LinuxDeviceCgroup // nil: not known, or with Privileged not restricted
 	Rlimits    map[string]Limit          // by short name, "memlock"; absent: not known
 	Sysctls    map[string]string         // as the container sees them, over those of Facts; absent: not known
 	Chroot     bool                      // its root is not its mount namespace's
@@ -52,6 +52,8 @@ type Scene struct {
 
 	Facts facts.Facts // of the machine
 	Sight event.Sight // what the watcher could see
+
+	tables map[abi.Arch]seccomp.Table // of Profile under Conditions, where they have been made
 }
 
 // Place is a mount and its flags.
@@ -202,6 +204,18 @@ func (s *Scene) sysctl(name string) (string, bool) {
 	return v, ok
 }
 
+// prepare makes the tables for a scene about which much will be asked.
+func (s *Scene) prepare() {
+	if s.Profile == nil {
+		return
+	}
+	pol, _ := s.Profile.Resolve(s.Conditions)
+	s.tables = map[abi.Arch]seccomp.Table{}
+	for _, a := range pol.Arches {
+		s.tables[a] = pol.Table(a)
+	}
+}
+
 // decide says what the scene's filter does with a call; ok is false where that is not known.
 func (s *Scene) decide(arch abi.Arch, nr uint32, args [6]uint64) (seccomp.Action, bool) {
 	switch {
@@ -209,6 +223,9 @@ func (s *Scene) decide(arch abi.Arch, nr uint32, args [6]uint64) (seccomp.Action
 		a, _ := s.Filter.Run(filter.Data{Nr: nr, Arch: arch.Audit(), Args: args})
 		return a, true
 	case s.Profile != nil:
+		if t, ok := s.tables[arch]; ok {
+			return t.Decide(nr, args).Action, true
+		}
 		pol, _ := s.Profile.Resolve(s.Conditions)
 		return pol.Decide(arch, nr, args).Action, true
 	}

@@ -109,7 +109,7 @@ func filterSuspect(q *question, r Refusal, s *Scene) (Suspect, bool) {
 	sus := Suspect{Layer: Seccomp, Proof: Seen, Source: "seccomp(2)"}
 	act, sure := s.decide(q.arch, e.Nr, e.Args)
 	refuses := sure && !act.Permits() && act.Kind() != seccomp.Notify
-	older := refuses && s.byAge(q.arch, e.Nr, e.Args, q.errno)
+	older := refuses && act != seccomp.Errno.With(uint16(q.errno)) && s.byAge(q.arch, e.Nr, e.Args, q.errno)
 	switch {
 	case e.Filtered:
 	case s.Sight.Filtered, !refuses:
