@@ -119,3 +119,6 @@ func capNames(s caps.Set) string {
 	}
 	return strings.Join(names, ",")
 }
+
+// Rule is what profile.AllowRule is asked for to lift a FilterRule.
+func (f Factor) Rule() string { return profile.AllowExpr(f.Call) }
