@@ -219,10 +219,7 @@ func (b *builder) begin() error {
 		b.shield()
 	}
 	if n := b.s.Process.OOMScoreAdj; n != nil && !b.mappedRoot() {
-		b.writeFile("/proc/self/oom_score_adj", fmt.Sprint(*n), "the kernel's killer judges the container by its own score")
-		if b.f.UID != 0 {
-			b.or(abi.EACCES) // lowering it takes CAP_SYS_RESOURCE (proc_oom_score_adj_write)
-		}
+		b.oomScore(*n)
 	}
 	return nil
 }
@@ -366,11 +363,21 @@ func timeOffsets(m map[string]specs.LinuxTimeOffset) string {
 	return out.String()
 }
 
-// writeFile opens a file of the host's procfs, which is trusted, and writes to it.
-func (b *builder) writeFile(name, data, why string) {
+// writeFile opens a file of the host's procfs, which is trusted, and writes to it; errors that may
+// come of that are tolerated.
+func (b *builder) writeFile(name, data, why string, may ...abi.Errno) {
 	b.call("openat", atFDCWD, name, oWronly|oCloexec).because(why)
 	fd := b.to(path.Base(name))
-	b.call("write", fd, &Mem{Bytes: []byte(data)}, len(data))
+	b.call("write", fd, &Mem{Bytes: []byte(data)}, len(data)).or(may...)
+	b.call("close", fd).because("nobody who may trace the child takes a file of the host's from it")
+}
+
+func (b *builder) oomScore(n int) {
+	var may []abi.Errno
+	if b.f.UID != 0 {
+		may = append(may, abi.EACCES) // lowering it takes CAP_SYS_RESOURCE (proc_oom_score_adj_write)
+	}
+	b.writeFile("/proc/self/oom_score_adj", fmt.Sprint(n), "the kernel's killer judges it by its own score", may...)
 }
 
 // keyring gives the container a session keyring that is not ours. Its permissions are those that

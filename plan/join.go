@@ -9,7 +9,6 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
-	"porthole/abi"
 	"porthole/facts"
 )
 
@@ -76,10 +75,7 @@ func join(process *specs.Process, opt JoinOptions, f facts.Facts, bornFirst bool
 		b.shield()
 	}
 	if n := process.OOMScoreAdj; n != nil {
-		b.writeFile("/proc/self/oom_score_adj", fmt.Sprint(*n), "the kernel's killer judges it by its own score")
-		if f.UID != 0 {
-			b.or(abi.EACCES) // lowering it takes CAP_SYS_RESOURCE (proc_oom_score_adj_write)
-		}
+		b.oomScore(*n)
 	}
 	if err := b.label(); err != nil {
 		return nil, err

@@ -172,18 +172,20 @@ func (e *Engine) Remove(ref string, force, volumes bool) error {
 		}
 	}
 	claim, err := container.Take(e.containers(), id)
-	if errors.Is(err, container.ErrOwned) && force {
-		if err = container.Evict(e.containers(), id); err == nil {
-			e.sweep()
-			claim, err = container.Take(e.containers(), id)
+	// Its owner may just be handing it to another process: look again.
+	for end := time.Now().Add(killTime); force && errors.Is(err, container.ErrOwned) && time.Now().Before(end); {
+		if err := container.Evict(e.containers(), id); errors.Is(err, container.ErrOwned) {
+			time.Sleep(5 * time.Millisecond)
 		}
+		e.sweep()
+		claim, err = container.Take(e.containers(), id)
 	}
 	if errors.Is(err, container.ErrOwned) {
-		return fmt.Errorf("container %s is being made, or removed, by another command; rm -f does not wait for it", cmp.Or(r.Name, short(id)))
+		return fmt.Errorf("container %s is being made, or removed, by another command\n  try: porthole rm -f, which ends that command", cmp.Or(r.Name, short(id)))
 	}
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) { // it goes by itself: --rm, or another rm
 		e.dropNames(id)
-		return nil // it went by itself: --rm
+		return e.settle(r)
 	}
 	if err != nil {
 		return err

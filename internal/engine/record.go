@@ -44,9 +44,9 @@ func newID() string {
 	return hex.EncodeToString(b[:])
 }
 
-// validID keeps a damaged file in names/ from leading anywhere else.
-func validID(id []byte) bool {
-	b, err := hex.DecodeString(string(id))
+// validID keeps a damaged link in names/ from leading anywhere else.
+func validID(id string) bool {
+	b, err := hex.DecodeString(id)
 	return err == nil && len(b) == 32
 }
 
@@ -70,18 +70,13 @@ func (e *Engine) takeName(name, id string) error {
 	}
 	defer lock.Close()
 	for range 2 {
-		f, err := os.OpenFile(e.nameFile(name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-		if err == nil {
-			_, err = f.WriteString(id)
-			return errors.Join(err, f.Close())
-		}
+		err := os.Symlink(id, e.nameFile(name)) // there with all that it says, or not at all
 		if !errors.Is(err, fs.ErrExist) {
 			return err
 		}
-		holder, err := os.ReadFile(e.nameFile(name))
-		if err == nil && len(holder) > 0 {
-			if _, err := os.Stat(e.dir(string(holder))); err == nil {
-				return fmt.Errorf("the container name %q is already in use by container %s; remove (porthole rm %s) or rename it", name, short(string(holder)), name)
+		if holder := e.holder(name); holder != "" {
+			if _, err := os.Stat(e.dir(holder)); err == nil {
+				return fmt.Errorf("the container name %q is already in use by container %s; remove (porthole rm %s) or rename it", name, short(holder), name)
 			}
 		}
 		os.Remove(e.nameFile(name)) // its container is gone
@@ -89,12 +84,21 @@ func (e *Engine) takeName(name, id string) error {
 	return fmt.Errorf("the container name %q cannot be taken: %s is in the way", name, e.nameFile(name))
 }
 
+// holder is the ID of the container that has a name; "" where none has.
+func (e *Engine) holder(name string) string {
+	id, err := os.Readlink(e.nameFile(name))
+	if err != nil || !validID(id) {
+		return ""
+	}
+	return id
+}
+
 // dropName gives name back if it is id's.
 func (e *Engine) dropName(name, id string) {
 	if name == "" {
 		return
 	}
-	if holder, err := os.ReadFile(e.nameFile(name)); err != nil || string(holder) != id {
+	if e.holder(name) != id {
 		return
 	}
 	lock, err := container.Lock(filepath.Dir(e.nameFile(name)))
@@ -102,7 +106,7 @@ func (e *Engine) dropName(name, id string) {
 		return // whoever wants the name finds that its container is gone
 	}
 	defer lock.Close()
-	if holder, err := os.ReadFile(e.nameFile(name)); err == nil && string(holder) == id {
+	if e.holder(name) == id {
 		os.Remove(e.nameFile(name))
 	}
 }
@@ -150,9 +154,9 @@ func (e *Engine) find(ref string) (*Record, error) {
 // resolve turns a name, an ID or the unambiguous beginning of one into an ID.
 func (e *Engine) resolve(ref string) (string, error) {
 	if workload.ValidName(ref) {
-		if id, err := os.ReadFile(e.nameFile(ref)); err == nil && validID(id) {
-			if _, err := os.Stat(e.dir(string(id))); err == nil {
-				return string(id), nil
+		if id := e.holder(ref); id != "" {
+			if _, err := os.Stat(e.dir(id)); err == nil {
+				return id, nil
 			}
 		}
 	}

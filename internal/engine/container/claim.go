@@ -88,6 +88,9 @@ func (c *Claim) Ended(code int) error {
 // owner went without writing one.
 func Await(dir string) (int, error) {
 	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|unix.O_NOFOLLOW, 0)
+	if gone(err) { // or nearly
+		f, err = os.OpenFile(filepath.Join(filepath.Dir(dir), buried+filepath.Base(dir), lockFile), os.O_RDWR|unix.O_NOFOLLOW, 0)
+	}
 	if err != nil {
 		return 0, err
 	}
