@@ -33,11 +33,11 @@ type symbol struct {
 	Start, End uint64
 }
 
-const layoutVersion = "5 "
+const layoutVersion = "6 "
 
 // fields are what the programs read. Those that end in "?" some kernels do not have.
 var fields = slices.Concat([]string{
-	"task_struct.cred", "task_struct.thread_pid", "task_struct.signal", "task_struct.exit_code",
+	"task_struct.cred", "task_struct.pid", "task_struct.thread_pid", "task_struct.signal", "task_struct.exit_code",
 	"task_struct.seccomp", "task_struct.atomic_flags", "task_struct.files", "task_struct.fs", "fs_struct.root",
 	"task_struct.thread_info?", "thread_info.status?", "thread_info.flags?",
 	"seccomp.filter", "seccomp_filter.prev", "seccomp_filter.prog", "bpf_prog.orig_prog",

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -30,6 +31,12 @@ func TestMain(m *testing.M) {
 	if rules, ok := os.LookupEnv(confined); ok {
 		fmt.Fprintln(os.Stderr, confine(rules, os.Args[1:]))
 		os.Exit(125)
+	}
+	if os.Getenv(attaching) != "" {
+		if err := attachAndWait(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+		os.Exit(1)
 	}
 	if os.Getenv(calling) != "" {
 		if err := makeCalls(); err != nil {
@@ -134,6 +141,27 @@ func gated(t testing.TB, rules string, argv ...string) (cmd *exec.Cmd, listener 
 		listener = os.NewFile(uintptr(got), "listener")
 	}
 	return cmd, listener, func() { gate.Close() }
+}
+
+// attaching makes this program watch itself, tell the ids of its programs, and wait to be killed.
+const attaching = "PORTHOLE_TRACE_ATTACHING"
+
+func attachAndWait() error {
+	w, err := Attach(context.Background(), Target{PID: os.Getpid()}, Options{See: func(event.Event) {}})
+	if err != nil {
+		return err
+	}
+	for _, p := range w.progs {
+		info, err := p.Info()
+		if err != nil {
+			return err
+		}
+		id, _ := info.ID()
+		fmt.Print(id, " ")
+	}
+	fmt.Println()
+	time.Sleep(time.Minute)
+	return nil
 }
 
 func needRoot(t testing.TB) {

@@ -26,15 +26,22 @@ type machine struct {
 }
 
 // The programs, each on the tracepoint of its name. Watched is every task that has a storage: the
-// first gets its from us, each child from its parent's fork, so that for all the rest of the machine
-// a call costs one lookup that finds nothing.
+// first gets its from us, each child from its parent's fork.
 //
 //	sys_enter   notes that the kernel saw the call
 //	cap_capable notes a check that failed, with the stack that it was made from
 //	sys_exit    tells a call that failed, what it was called with and which checks failed in it;
 //	            an exit without an enter was a filter's answer
 //
-// R6 is the context, R7 the task's storage, R8 the task and R9 the record throughout.
+// A storage is dear to look up (30 ns), and most calls succeed. So which call a task is in stands in a
+// table of marks by process number, which tells at once who is not watched, too:
+//
+//	mark:  whose u32 (0: nobody's), number of the call + 1 u32 (0: in none), whether checks failed in it u32, unused u32
+//
+// Two watched tasks whose numbers fall together make the mark nobody's in particular (sharedMark); they keep
+// call and flag in their storages, which begin like a mark without its first field.
+//
+// R6 is the context, R7 the task's storage, R8 the task and R9 its mark, later the record, throughout.
 type builder struct {
 	ins    asm.Instructions
 	lay    *layout
@@ -45,11 +52,11 @@ type builder struct {
 }
 
 type maps struct {
-	tasks, ring, lost, reads, compatReads, target *ebpf.Map
+	tasks, marks, ring, lost, reads, compatReads, target *ebpf.Map
 }
 
 func (m *maps) close() {
-	for _, x := range []*ebpf.Map{m.tasks, m.ring, m.lost, m.reads, m.compatReads, m.target} {
+	for _, x := range []*ebpf.Map{m.tasks, m.marks, m.ring, m.lost, m.reads, m.compatReads, m.target} {
 		if x != nil {
 			x.Close()
 		}
@@ -123,11 +130,57 @@ func (b *builder) storage(flags int32) {
 		asm.Mov.Imm(asm.R3, 0), asm.Mov.Imm(asm.R4, flags), asm.FnTaskStorageGet.Call())
 }
 
-// watched ends the program unless the current task is watched.
-func (b *builder) watched() {
+// slot loads the address of the mark of the task in R8 into R0, and its number to the stack.
+func (b *builder) slot() {
+	b.load(asm.R1, asm.R8, "task_struct.pid", asm.Word)
+	b.add(asm.StoreMem(asm.R10, atPID, asm.R1, asm.Word), asm.And.Imm(asm.R1, int32(b.maps.marks.MaxEntries())-1), asm.StoreMem(asm.R10, atSlot, asm.R1, asm.Word),
+		asm.Mov.Reg(asm.R2, asm.R10), asm.Add.Imm(asm.R2, atSlot), asm.LoadMapPtr(asm.R1, b.maps.marks.FD()), asm.FnMapLookupElem.Call(),
+		asm.JEq.Imm(asm.R0, 0, out))
+}
+
+// state makes R9 point at what is noted of the current task's call, and ends the program if it is not watched.
+func (b *builder) state() {
+	have := b.fresh("have")
 	b.add(asm.Mov.Reg(asm.R6, asm.R1), asm.FnGetCurrentTaskBtf.Call(), asm.Mov.Reg(asm.R8, asm.R0))
+	b.slot()
+	b.add(asm.LoadMem(asm.R1, asm.R0, 0, asm.Word), asm.JEq.Imm(asm.R1, 0, out),
+		asm.Mov.Reg(asm.R9, asm.R0), asm.Add.Imm(asm.R9, 4),
+		asm.LoadMem(asm.R2, asm.R10, atPID, asm.Word), asm.JEq.Reg(asm.R1, asm.R2, have),
+		asm.JNE.Imm32(asm.R1, sharedMark, out))
 	b.storage(0)
-	b.add(asm.JEq.Imm(asm.R0, 0, out), asm.Mov.Reg(asm.R7, asm.R0))
+	b.add(asm.JEq.Imm(asm.R0, 0, out), asm.Mov.Reg(asm.R9, asm.R0))
+	b.at(have)
+}
+
+// claim makes the mark of the task in R8 its own.
+func (b *builder) claim() {
+	take, done := b.fresh("take"), b.fresh("claimed")
+	b.slot()
+	b.add(asm.LoadMem(asm.R1, asm.R0, 0, asm.Word), asm.LoadMem(asm.R2, asm.R10, atPID, asm.Word),
+		asm.JEq.Imm(asm.R1, 0, take), asm.JEq.Reg(asm.R1, asm.R2, take),
+		asm.StoreImm(asm.R0, 0, sharedMark, asm.Word), asm.Ja.Label(done))
+	b.at(take)
+	b.add(asm.StoreMem(asm.R0, 0, asm.R2, asm.Word), asm.StoreImm(asm.R0, 4, callUnknown, asm.Word), asm.StoreImm(asm.R0, 8, 0, asm.Word))
+	b.at(done)
+}
+
+// adopt makes a storage for the task in R8, which is not watched yet, and a mark. R7 is the storage.
+func (b *builder) adopt() {
+	b.storage(unix.BPF_LOCAL_STORAGE_GET_F_CREATE)
+	b.add(asm.JEq.Imm(asm.R0, 0, "lost"), asm.Mov.Reg(asm.R7, asm.R0), asm.StoreImm(asm.R7, taskCall, callUnknown, asm.Word))
+	b.claim()
+}
+
+// watched looks the current task's storage up, and goes on at no where it has none.
+func (b *builder) watched(no string) {
+	b.add(asm.Mov.Reg(asm.R6, asm.R1), asm.FnGetCurrentTaskBtf.Call(), asm.Mov.Reg(asm.R8, asm.R0))
+	b.mine(no)
+}
+
+// mine looks the storage of the task in R8 up.
+func (b *builder) mine(no string) {
+	b.storage(0)
+	b.add(asm.JEq.Imm(asm.R0, 0, no), asm.Mov.Reg(asm.R7, asm.R0))
 }
 
 // end is every program's last part. lost, where not "", is where a loss is counted.
@@ -157,14 +210,13 @@ func (b *builder) ifNr(reg asm.Register, label string, archs []abi.Arch, calls .
 func everyone() []abi.Arch { return registers.native.Siblings() }
 
 func (b *builder) enter() asm.Instructions {
-	b.watched()
-	b.add(asm.LoadMem(asm.R1, asm.R6, 8, asm.DWord),
-		asm.StoreMem(asm.R7, taskNr, asm.R1, asm.Word),
-		asm.StoreImm(asm.R7, taskEntered, 1, asm.Word),
-		store8(asm.R7, taskChecks, 0))
+	b.state()
+	b.add(asm.LoadMem(asm.R1, asm.R6, 8, asm.DWord), asm.Mov.Reg(asm.R2, asm.R1), asm.Add.Imm(asm.R2, 1),
+		asm.StoreMem(asm.R9, taskCall, asm.R2, asm.Word), asm.StoreImm(asm.R9, taskFailed, 0, asm.Word))
 	b.ifNr(asm.R1, "exec", everyone(), "execve", "execveat")
 	b.add(asm.Ja.Label(out))
 	b.at("exec")
+	b.mine(out)
 	b.load(asm.R3, asm.R8, "task_struct.cred", asm.DWord)
 	b.kernel(asm.R7, taskCred, b.lay.credSpan(), asm.R3, b.off("cred.uid"))
 	b.end("")
@@ -175,7 +227,12 @@ func (b *builder) enter() asm.Instructions {
 // the result are.
 func (b *builder) capable(target, capability, result int16) asm.Instructions {
 	b.add(asm.LoadMem(asm.R2, asm.R1, result, asm.DWord), asm.JEq.Imm32(asm.R2, 0, out))
-	b.watched()
+	b.state()
+	b.mine(out)
+	// The first of this call: what is noted is an older call's.
+	b.add(asm.LoadMem(asm.R1, asm.R9, taskFailed, asm.Word), asm.JNE.Imm(asm.R1, 0, "another"),
+		asm.StoreImm(asm.R9, taskFailed, 1, asm.Word), store8(asm.R7, taskChecks, 0))
+	b.at("another")
 	b.add(asm.LoadMem(asm.R9, asm.R7, taskChecks, asm.Word), asm.JLT.Imm(asm.R9, maxChecks, "room"),
 		asm.LoadMem(asm.R1, asm.R7, taskMore, asm.Word), asm.Add.Imm(asm.R1, 1), asm.StoreMem(asm.R7, taskMore, asm.R1, asm.Word),
 		asm.Ja.Label(out))
@@ -196,20 +253,24 @@ func (b *builder) capable(target, capability, result int16) asm.Instructions {
 	return b.ins
 }
 
-// What exit keeps on its stack.
+// What programs keep on their stacks.
 const (
 	atEntered, atResult, atKind, atNetlink, atReads, atKey = -8, -16, -24, -32, -40, -44
-	atScratch                                              = -96
+	atNr, atFailed, atPID, atSlot                          = -48, -52, -56, -60
+	atScratch                                              = -104
 )
 
 func (b *builder) exit() asm.Instructions {
-	b.watched()
-	b.add(asm.LoadMem(asm.R1, asm.R7, taskEntered, asm.Word), asm.StoreImm(asm.R7, taskEntered, 0, asm.Word),
-		asm.StoreMem(asm.R10, atEntered, asm.R1, asm.DWord),
-		asm.LoadMem(asm.R2, asm.R6, 8, asm.DWord), asm.StoreMem(asm.R10, atResult, asm.R2, asm.DWord),
-		asm.LoadMem(asm.R3, asm.R7, taskNr, asm.Word),
-		store8(asm.R10, atKind, recordCall), store8(asm.R10, atNetlink, 0),
-		asm.JSGE.Imm(asm.R2, 0, "succeeded"), asm.JSLT.Imm(asm.R2, -4095, out))
+	b.state()
+	b.add(asm.LoadMem(asm.R1, asm.R9, taskCall, asm.Word), asm.LoadMem(asm.R4, asm.R9, taskFailed, asm.Word), asm.StoreImm(asm.R9, taskCall, 0, asm.Word),
+		asm.JEq.Imm32(asm.R1, callUnknown, out),
+		asm.LoadMem(asm.R2, asm.R6, 8, asm.DWord),
+		asm.StoreMem(asm.R10, atResult, asm.R2, asm.DWord), asm.StoreMem(asm.R10, atFailed, asm.R4, asm.Word),
+		asm.Mov.Reg(asm.R3, asm.R1), asm.Sub.Imm(asm.R3, 1), asm.StoreMem(asm.R10, atNr, asm.R3, asm.Word),
+		store8(asm.R10, atKind, recordCall), store8(asm.R10, atNetlink, 0), store8(asm.R10, atEntered, 0),
+		asm.JEq.Imm(asm.R1, 0, "result"), store8(asm.R10, atEntered, 1))
+	b.at("result")
+	b.add(asm.JSGE.Imm(asm.R2, 0, "succeeded"), asm.JSLT.Imm(asm.R2, -4095, out))
 	for _, restart := range []int32{512, 513, 514, 516} { // include/linux/errno.h: the kernel's own, no program sees them
 		b.add(asm.JEq.Imm(asm.R2, -restart, out))
 	}
@@ -222,15 +283,19 @@ func (b *builder) exit() asm.Instructions {
 	}
 	if slices.Contains(b.noise, abi.Errno(unix.ENOENT)) {
 		// What is not there matters beneath /dev, /proc and /sys: it may have been taken away.
-		b.add(asm.JNE.Imm(asm.R2, -int32(unix.ENOENT), "emit"))
+		b.add(asm.JNE.Imm(asm.R2, -int32(unix.ENOENT), "failed"))
 		b.pathArg(asm.R3)
 		b.user(atScratch, 4)
 		b.add(asm.JNE.Imm(asm.R0, 0, out), asm.LoadMem(asm.R1, asm.R10, atScratch, asm.Word),
 			asm.JEq.Imm32(asm.R1, chars("/dev"), "emit"), asm.JEq.Imm32(asm.R1, chars("/pro"), "emit"), asm.JEq.Imm32(asm.R1, chars("/sys"), "emit"),
 			asm.Ja.Label(out))
-	} else {
-		b.add(asm.Ja.Label("emit"))
+		b.at("failed")
 	}
+	// Most of what realpath asks about is no link.
+	b.ifNr(asm.R3, "link", []abi.Arch{registers.native}, "readlink", "readlinkat")
+	b.add(asm.Ja.Label("emit"))
+	b.at("link")
+	b.add(asm.JEq.Imm(asm.R2, -int32(unix.EINVAL), out), asm.Ja.Label("emit"))
 
 	b.at("succeeded")
 	b.add(asm.JEq.Imm(asm.R1, 0, out))
@@ -242,7 +307,7 @@ func (b *builder) exit() asm.Instructions {
 	b.add(asm.Ja.Label(out))
 
 	b.at("sent") // a netlink request may be refused though it was sent
-	b.add(asm.LoadMem(asm.R1, asm.R7, taskChecks, asm.Word), asm.JEq.Imm(asm.R1, 0, out), asm.Ja.Label("emit"))
+	b.add(asm.LoadMem(asm.R1, asm.R10, atFailed, asm.Word), asm.JEq.Imm(asm.R1, 0, out), asm.Ja.Label("emit"))
 
 	b.at("opened")
 	b.pathArg(asm.R3)
@@ -267,11 +332,10 @@ func chars(s string) int32 {
 	return int32(v)
 }
 
-// pathArg loads the address of the first path of the call numbered in taskNr: its first or second argument.
+// pathArg loads the address of the first path of the call numbered in atNr: its first or second argument.
 func (b *builder) pathArg(dst asm.Register) {
 	second, have := b.fresh("second"), b.fresh("have")
-	b.add(asm.LoadMem(asm.R1, asm.R7, taskNr, asm.Word), asm.StoreMem(asm.R10, atKey, asm.R1, asm.Word),
-		asm.Mov.Reg(asm.R2, asm.R10), asm.Add.Imm(asm.R2, atKey), asm.LoadMapPtr(asm.R1, b.maps.reads.FD()), asm.FnMapLookupElem.Call(),
+	b.add(asm.Mov.Reg(asm.R2, asm.R10), asm.Add.Imm(asm.R2, atNr), asm.LoadMapPtr(asm.R1, b.maps.reads.FD()), asm.FnMapLookupElem.Call(),
 		asm.JEq.Imm(asm.R0, 0, out), asm.LoadMem(asm.R1, asm.R0, 0, asm.Half),
 		asm.Mov.Reg(asm.R2, asm.R1), asm.And.Imm(asm.R2, int32(readString)), asm.JEq.Imm(asm.R2, 0, out),
 		asm.And.Imm(asm.R1, 7), asm.LoadMem(asm.R4, asm.R6, 0, asm.DWord),
@@ -375,6 +439,7 @@ func (b *builder) submit() {
 // emit tells the call that ends.
 func (b *builder) emit() {
 	b.at("emit")
+	b.mine(out)
 	b.reserve()
 	b.add(asm.LoadMem(asm.R1, asm.R10, atKind, asm.DWord), asm.StoreMem(asm.R9, recKind, asm.R1, asm.Word),
 		asm.LoadMem(asm.R1, asm.R10, atResult, asm.DWord), asm.StoreMem(asm.R9, recResult, asm.R1, asm.DWord),
@@ -412,7 +477,8 @@ func (b *builder) emit() {
 	}
 	b.at("read")
 	b.add(asm.LoadMem(asm.R1, asm.R10, atEntered, asm.DWord), asm.JEq.Imm(asm.R1, 0, "told"),
-		asm.LoadMem(asm.R1, asm.R7, taskChecks, asm.DWord), asm.JEq.Imm(asm.R1, 0, "told"),
+		asm.LoadMem(asm.R1, asm.R10, atFailed, asm.Word), asm.JEq.Imm(asm.R1, 0, "told"),
+		asm.LoadMem(asm.R1, asm.R7, taskChecks, asm.DWord),
 		asm.StoreMem(asm.R9, recChecks, asm.R1, asm.DWord))
 	b.kernel(asm.R9, recCheck, maxChecks*checkSize, asm.R7, taskCheck)
 	b.at("told")
@@ -449,8 +515,8 @@ func (b *builder) fork() asm.Instructions {
 	b.add(asm.Mov.Reg(asm.R6, asm.R1), asm.LoadMem(asm.R8, asm.R6, 0, asm.DWord))
 	b.storage(0)
 	b.add(asm.JEq.Imm(asm.R0, 0, out), asm.LoadMem(asm.R8, asm.R6, 8, asm.DWord))
-	b.storage(unix.BPF_LOCAL_STORAGE_GET_F_CREATE)
-	b.add(asm.JEq.Imm(asm.R0, 0, "lost"), asm.Ja.Label(out))
+	b.adopt()
+	b.add(asm.Ja.Label(out))
 	b.end("lost")
 	return b.ins
 }
@@ -476,12 +542,13 @@ func (b *builder) member(no string) {
 
 // exec tells which program a task now runs, and begins to watch one that joined the container.
 func (b *builder) exec() asm.Instructions {
-	b.watched2("joins")
+	b.watched("joins")
+	b.claim() // a thread that executes a program takes its process's number
 	b.add(store8(asm.R10, atKind, 0), asm.Ja.Label("known"))
 	b.at("joins")
 	b.member(out)
-	b.storage(unix.BPF_LOCAL_STORAGE_GET_F_CREATE)
-	b.add(asm.JEq.Imm(asm.R0, 0, "lost"), asm.Mov.Reg(asm.R7, asm.R0), store8(asm.R10, atKind, 1))
+	b.adopt()
+	b.add(store8(asm.R10, atKind, 1))
 	b.at("known")
 	b.reserve()
 	b.add(asm.StoreImm(asm.R9, recKind, recordExec, asm.Word), store8(asm.R9, recResult, 0),
@@ -519,16 +586,13 @@ func (b *builder) exec() asm.Instructions {
 	return b.ins
 }
 
-// watched2 is watched, but goes on at no for a task that is not.
-func (b *builder) watched2(no string) {
-	b.add(asm.Mov.Reg(asm.R6, asm.R1), asm.FnGetCurrentTaskBtf.Call(), asm.Mov.Reg(asm.R8, asm.R0))
-	b.storage(0)
-	b.add(asm.JEq.Imm(asm.R0, 0, no), asm.Mov.Reg(asm.R7, asm.R0))
-}
-
 // gone tells the end of a process: of its last thread.
 func (b *builder) gone() asm.Instructions {
-	b.watched()
+	b.watched(out)
+	b.slot()
+	b.add(asm.LoadMem(asm.R1, asm.R0, 0, asm.Word), asm.LoadMem(asm.R2, asm.R10, atPID, asm.Word), asm.JNE.Reg(asm.R1, asm.R2, "kept"),
+		asm.StoreImm(asm.R0, 0, 0, asm.Word))
+	b.at("kept")
 	b.load(asm.R1, asm.R8, "task_struct.signal", asm.DWord)
 	b.load(asm.R1, asm.R1, "signal_struct.live", asm.Word)
 	b.add(asm.JNE.Imm(asm.R1, 0, out))
@@ -545,8 +609,11 @@ func (b *builder) gone() asm.Instructions {
 func (b *builder) mark() asm.Instructions {
 	b.add(asm.Mov.Reg(asm.R6, asm.R1), asm.LoadMem(asm.R8, asm.R6, 8, asm.DWord), asm.JEq.Imm(asm.R8, 0, out))
 	b.member(out)
-	b.storage(unix.BPF_LOCAL_STORAGE_GET_F_CREATE)
-	b.add(asm.JEq.Imm(asm.R0, 0, "lost"), asm.Ja.Label(out))
+	b.mine("new")
+	b.add(asm.Ja.Label(out))
+	b.at("new")
+	b.adopt()
+	b.add(asm.Ja.Label(out))
 	b.end("lost")
 	return b.ins
 }
@@ -564,8 +631,8 @@ func (l *layout) check() error {
 	return nil
 }
 
-// newMaps makes the maps; ring is the ring buffer's size.
-func newMaps(ring uint32) (*maps, error) {
+// newMaps makes the maps; ring is the ring buffer's size, marks the number of marks, a power of two.
+func newMaps(ring, marks uint32) (*maps, error) {
 	m := &maps{}
 	integer := &btf.Int{Name: "int", Size: 4, Encoding: btf.Signed}
 	bytes := &btf.Array{Index: integer, Type: &btf.Int{Name: "unsigned char", Size: 1}, Nelems: taskSize}
@@ -574,6 +641,7 @@ func newMaps(ring uint32) (*maps, error) {
 		spec ebpf.MapSpec
 	}{
 		{&m.tasks, ebpf.MapSpec{Name: "porthole_tasks", Type: ebpf.TaskStorage, KeySize: 4, ValueSize: taskSize, Flags: unix.BPF_F_NO_PREALLOC, Key: integer, Value: bytes}},
+		{&m.marks, ebpf.MapSpec{Name: "porthole_marks", Type: ebpf.Array, KeySize: 4, ValueSize: 16, MaxEntries: marks}},
 		{&m.ring, ebpf.MapSpec{Name: "porthole_ring", Type: ebpf.RingBuf, MaxEntries: ring}},
 		{&m.lost, ebpf.MapSpec{Name: "porthole_lost", Type: ebpf.PerCPUArray, KeySize: 4, ValueSize: 8, MaxEntries: 1}},
 		{&m.reads, ebpf.MapSpec{Name: "porthole_reads", Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: registers.native.Newest() + 1}},

@@ -53,15 +53,18 @@ const (
 	flagSecure              // AT_SECURE
 )
 
-// What a task's storage holds: which call it is in and which checks failed in it.
+// What a task's storage holds: which call it is in, as marks do, and which checks failed in it.
 const (
-	taskNr      = 0
-	taskEntered = 4
-	taskChecks  = 8
-	taskMore    = 12
-	taskCred    = 16 // as they were when it called execve
-	taskCheck   = taskCred + credSize
-	taskSize    = taskCheck + maxChecks*checkSize
+	taskCall   = 0 // its number + 1
+	taskFailed = 4
+	taskChecks = 8
+	taskMore   = 12
+	taskCred   = 16 // as they were when it called execve
+	taskCheck  = taskCred + credSize
+	taskSize   = taskCheck + maxChecks*checkSize
+
+	callUnknown = -1 // nobody saw it enter, since it was not watched yet
+	sharedMark  = -1 // see builder
 )
 
 // A read says which argument points at something that a record is to hold: bits 0 to 2 are the argument,

@@ -7,7 +7,9 @@
 package trace
 
 import (
+	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/bits"
@@ -57,6 +59,8 @@ type Options struct {
 	// Ignore are the errnos of calls that nobody is told of; nil: Noise. An execve and a call that a
 	// filter answered are always told, and so is ENOENT beneath /dev, /proc and /sys.
 	Ignore []abi.Errno
+
+	marks uint32 // for tests: how many there are
 }
 
 // Noise are the errnos with which calls fail in every healthy program: paths that are searched for,
@@ -136,7 +140,7 @@ func (w *Watcher) attach() (err error) {
 	if err := w.lay.check(); err != nil {
 		return err
 	}
-	if w.maps, err = newMaps(ringSize(w.opt.Ring)); err != nil {
+	if w.maps, err = newMaps(ringSize(w.opt.Ring), cmp.Or(w.opt.marks, 1<<16)); err != nil {
 		return err
 	}
 	if w.reader, err = ringbuf.NewReader(w.maps.ring); err != nil {
@@ -211,10 +215,14 @@ func (w *Watcher) Add(pid int) error {
 		w.begin = viewOf(pid)
 	}
 	w.mu.Unlock()
-	if err := w.maps.tasks.Update(uint32(fd), make([]byte, taskSize), ebpf.UpdateAny); err != nil {
+	storage := make([]byte, taskSize)
+	binary.NativeEndian.PutUint32(storage[taskCall:], ^uint32(0))
+	if err := w.maps.tasks.Update(uint32(fd), storage, ebpf.UpdateAny); err != nil {
 		return fmt.Errorf("watch process %d: %w", pid, err)
 	}
-	return nil
+	// Where we are in a pid namespace of our own the number is another's. Then the process is seen from
+	// its first successful execve on, which looks at the storage.
+	return w.maps.marks.Update(uint32(pid)%w.maps.marks.MaxEntries(), [4]uint32{uint32(pid), ^uint32(0)}, ebpf.UpdateAny)
 }
 
 // setTarget tells the programs which pid namespace is the container's, if it has one of its own.
