@@ -120,10 +120,19 @@ another machine.`,
 		case s.watch && len(args) == 0:
 			return errors.New("--watch: name a container or a --pid to watch")
 		}
-		if len(args) == 1 {
-			if pid, ok, err := a.running(args[0]); err != nil {
+		if len(args) == 1 || len(args) > 1 && strings.HasPrefix(args[1], "-") {
+			pid, ok, err := a.running(args[0])
+			if err != nil {
 				return err
-			} else if ok {
+			}
+			if ok {
+				// Behind a container there is no command: flags may stand there, too.
+				if err := cmd.Flags().Parse(args[1:]); err != nil {
+					return dialect.FlagError(cmd.Flags(), err)
+				}
+				if err := q.check(); err != nil {
+					return err
+				}
 				return a.look(cmd.Context(), pid, s, q)
 			}
 		}

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
-	"sort"
 	"strings"
 
 	"porthole/internal/engine"
@@ -67,95 +65,62 @@ func (a *app) look(ctx context.Context, pid int, s asked, q answering) error {
 		}
 		return nil
 	}
-	return q.write(func(why.Lang) string { return liveText(l) }, func(why.Lang) []byte {
-		data, _ := json.MarshalIndent(l, "", "    ") // values that were read as text or numbers
+	return q.write(func(lang why.Lang) string { return liveText(l, lang) }, func(why.Lang) []byte {
+		data, _ := json.MarshalIndent(liveJSON(l), "", "  ") // texts and numbers
 		return append(data, '\n')
 	}, os.Stdout)
 }
 
-// liveText is what `porthole why --pid` says of a process.
-func liveText(l *lab.Live) string {
-	var b strings.Builder
-	b.WriteString(capsText(l.Process))
-	row := func(name, text string) { fmt.Fprintf(&b, "  %-12s %s\n", name, text) }
-	if l.Owner != "" {
-		row("container", l.Owner+" "+l.ID[:12])
+// live is what `porthole why --pid --json` prints: how the process stands, and what that is of.
+type live struct {
+	PID        int      `json:"pid"`
+	Command    []string `json:"command"`
+	Engine     string   `json:"engine,omitempty"` // whose container it is in
+	Container  string   `json:"container,omitempty"`
+	Namespaces []string `json:"namespaces"` // its own
+	Filters    int      `json:"filters"`    // how many are stacked
+	why.SceneDocument
+	Rules  []string `json:"device_rules"`
+	Unseen []string `json:"not_seen"`
+}
+
+func liveJSON(l *lab.Live) live {
+	return live{
+		PID: l.Process.Pid, Command: l.Command, Engine: l.Owner, Container: l.ID, Namespaces: append([]string{}, l.Namespaces...),
+		Filters: max(l.Process.Filters, 0), SceneDocument: l.Scene(why.Call{}).Document(), Rules: append([]string{}, deviceTexts(l)...),
+		Unseen: append([]string{}, l.Unseen...),
 	}
-	row("command", quoted(l.Command))
-	own := "none: it shares all of this machine's"
+}
+
+// liveText is what `porthole why --pid` says of a process: what it is, how it stands, and what of that
+// could not be seen.
+func liveText(l *lab.Live, lang why.Lang) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d: %s\n", l.Process.Pid, quoted(l.Command))
+	if l.Owner != "" {
+		fmt.Fprintf(&b, "  container: %s %s\n", l.Owner, l.ID[:12])
+	}
+	own := "none"
 	if len(l.Namespaces) > 0 {
 		own = strings.Join(l.Namespaces, " ")
 	}
-	row("namespaces", "its own: "+own)
+	fmt.Fprintf(&b, "  namespaces of its own: %s\n", own)
+	b.WriteString(l.Scene(why.Call{}).Text(lang))
 	for i, p := range l.Filters {
-		row("filter", fmt.Sprintf("%d of %d: %d instructions", i+1, len(l.Filters), len(p)))
-	}
-	label := "none"
-	if l.LSM != "" {
-		label = l.LSM
-	}
-	row("label", label)
-	root := "writable"
-	if l.RootRO {
-		root = "read-only"
-	}
-	row("root", root)
-	list := func(name string, paths []string) {
-		if len(paths) == 0 {
-			row(name, "nothing beneath /proc and /sys")
-			return
-		}
-		sort.Strings(paths)
-		row(name, strings.Join(brief(paths, 12), " "))
-	}
-	list("masked", slices.Clone(l.Masked))
-	list("read-only", slices.Clone(l.ReadOnly))
-	for _, d := range deviceTexts(l) {
-		row("devices", d)
-	}
-	var names []string
-	for k := range l.Sysctls {
-		if gates[k] != "" {
-			names = append(names, k)
+		if len(l.Filters) > 1 {
+			fmt.Fprintf(&b, "  filter %d of %d: %d instructions\n", i+1, len(l.Filters), len(p))
 		}
 	}
-	sort.Strings(names)
-	for _, k := range names {
-		row("sysctl", fmt.Sprintf("%s = %s (%s)", k, l.Sysctls[k], gates[k]))
+	if rules := deviceTexts(l); rules != nil {
+		fmt.Fprintf(&b, "  devices: %s\n", strings.Join(rules, ", "))
 	}
 	for _, u := range l.Unseen {
-		row("not seen", u)
+		fmt.Fprintf(&b, "  not seen: %s\n", u)
 	}
 	return b.String()
 }
 
-// gates are the sysctls that decide what a program may do, and what about (proc_sys_kernel(5) and its neighbours).
-var gates = map[string]string{
-	"kernel.perf_event_paranoid":                   "what perf may see without CAP_PERFMON",
-	"kernel.unprivileged_bpf_disabled":             "bpf without CAP_BPF",
-	"kernel.yama.ptrace_scope":                     "whom a process may trace",
-	"kernel.io_uring_disabled":                     "io_uring",
-	"kernel.dmesg_restrict":                        "the kernel's log without CAP_SYSLOG",
-	"kernel.kptr_restrict":                         "kernel addresses",
-	"kernel.modules_disabled":                      "kernel modules",
-	"kernel.unprivileged_userns_clone":             "user namespaces without root",
-	"kernel.apparmor_restrict_unprivileged_userns": "user namespaces without root",
-	"user.max_user_namespaces":                     "user namespaces",
-	"vm.unprivileged_userfaultfd":                  "userfaultfd without CAP_SYS_PTRACE",
-	"vm.mmap_min_addr":                             "mapping low addresses",
-	"net.ipv4.ping_group_range":                    "ping without CAP_NET_RAW: these groups",
-	"net.ipv4.ip_unprivileged_port_start":          "ports from here on without CAP_NET_BIND_SERVICE",
-	"fs.protected_hardlinks":                       "links to others' files",
-	"fs.protected_symlinks":                        "following others' links in /tmp",
-}
-
-func brief(list []string, n int) []string {
-	if len(list) <= n {
-		return list
-	}
-	return append(list[:n:n], fmt.Sprintf("and %d more", len(list)-n))
-}
-
+// deviceTexts are the rules of a process's device cgroup; nil where they are not known.
 func deviceTexts(l *lab.Live) []string {
 	if l.Devices == nil {
 		return nil
@@ -174,7 +139,7 @@ func deviceTexts(l *lab.Live) []string {
 	if yes == nil {
 		yes = []string{"none"}
 	}
-	return []string{strings.Join(yes, ", ")}
+	return yes
 }
 
 func deviceText(kind string, major, minor *int64, access string) string {

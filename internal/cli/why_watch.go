@@ -10,11 +10,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"porthole/abi"
 	"porthole/event"
+	"porthole/event/decode"
 	"porthole/internal/engine/lab"
 	"porthole/internal/host/trace"
-	"porthole/seccomp/profile"
 )
 
 // watch prints what is refused in a container, or to a process and its children, until it is interrupted
@@ -31,8 +30,8 @@ func (a *app) watch(ctx context.Context, pid int, q answering) error {
 		switch {
 		case e.Kind != event.Refused && e.Kind != event.Denied && e.Kind != event.Nack:
 		case q.json != "":
-			line, _ := json.Marshal(e) // values that were read as text or numbers
-			fmt.Println(string(line))
+			data, _ := json.Marshal(seenJSON(e)) // texts and numbers
+			fmt.Println(string(data))
 		default:
 			fmt.Println(line(e))
 		}
@@ -66,19 +65,35 @@ func (a *app) watch(ctx context.Context, pid int, q answering) error {
 
 // line is a refusal as strace would print it, with who it was.
 func line(e event.Event) string {
-	c := profile.Call{Name: "call"}
-	if name, ok := e.Arch.Name(e.Nr); ok {
-		c.Name = name
+	by := ""
+	if e.Filtered {
+		by = " (seccomp)"
 	}
-	for i := range abi.Params(c.Name) {
-		c.Args[i] = profile.Arg{Known: true, Value: e.Args[i]}
+	return fmt.Sprintf("%s[%d] %s%s", e.Comm, e.PID, decode.Line(e), by)
+}
+
+// seen is a refusal as `why --watch --json` prints it, one a line.
+type seen struct {
+	Time       int64  `json:"time"` // nanoseconds on the monotonic clock
+	PID        int    `json:"pid"`
+	Comm       string `json:"comm"`
+	Exe        string `json:"exe,omitempty"`
+	Call       string `json:"call"`
+	Errno      string `json:"errno,omitempty"`
+	By         string `json:"by"` // "seccomp", "capability": one that was asked for and is not held, or "kernel"
+	Capability string `json:"capability,omitempty"`
+}
+
+func seenJSON(e event.Event) seen {
+	s := seen{Time: e.Time, PID: e.PID, Comm: e.Comm, Exe: e.Exe, Call: decode.Call(e), By: "kernel"}
+	if e.Errno != 0 {
+		s.Errno = e.Errno.String()
 	}
-	who := fmt.Sprintf("%s[%d]", e.Comm, e.PID)
 	switch {
-	case e.Kind == event.Denied:
-		return fmt.Sprintf("%s %s: %s was asked for and is not held", who, c.Name, e.Cap)
 	case e.Filtered:
-		return fmt.Sprintf("%s %s = -1 %s (seccomp)", who, c, e.Errno)
+		s.By = "seccomp"
+	case e.Kind == event.Denied:
+		s.By, s.Capability = "capability", e.Cap.String()
 	}
-	return fmt.Sprintf("%s %s = -1 %s", who, c, e.Errno)
+	return s
 }

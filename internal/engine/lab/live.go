@@ -347,17 +347,38 @@ func bundle(owner, id string) *specs.Spec {
 	return nil
 }
 
+// limits reads /proc/PID/limits, which asks for less than prlimit(2) of another's process.
 func (l *Live) limits(pid int) {
-	for name, n := range limits {
-		var r unix.Rlimit
-		if err := unix.Prlimit(pid, n, nil, &r); err != nil {
-			if errors.Is(err, unix.EPERM) {
-				l.unseen("its limits: %v", err)
-			}
-			return
-		}
-		l.scene.Rlimits[name] = why.Limit{Soft: int64(r.Cur), Hard: int64(r.Max)}
+	data, err := os.ReadFile(procFile(pid, "limits"))
+	if err != nil {
+		l.unseen("its limits: %v", err)
+		return
 	}
+	number := func(s string) int64 {
+		n, err := strconv.ParseInt(s, 10, 64)
+		if err != nil {
+			return -1 // "unlimited"
+		}
+		return n
+	}
+	for line := range strings.Lines(string(data)) {
+		for title, name := range limitTitles {
+			if rest, ok := strings.CutPrefix(line, title); ok {
+				if w := strings.Fields(rest); len(w) >= 2 {
+					l.scene.Rlimits[name] = why.Limit{Soft: number(w[0]), Hard: number(w[1])}
+				}
+			}
+		}
+	}
+}
+
+// limitTitles are the names that /proc/PID/limits has for what setrlimit(2) calls otherwise (proc_pid_limits,
+// fs/proc/base.c).
+var limitTitles = map[string]string{
+	"Max cpu time ": "cpu", "Max file size ": "fsize", "Max data size ": "data", "Max stack size ": "stack",
+	"Max core file size ": "core", "Max resident set ": "rss", "Max processes ": "nproc", "Max open files ": "nofile",
+	"Max locked memory ": "memlock", "Max address space ": "as", "Max file locks ": "locks", "Max pending signals ": "sigpending",
+	"Max msgqueue size ": "msgqueue", "Max nice priority ": "nice", "Max realtime priority ": "rtprio", "Max realtime timeout ": "rttime",
 }
 
 // sysctls reads those of the process's own namespaces, which the kernel shows to whoever is in
