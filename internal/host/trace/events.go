@@ -3,6 +3,7 @@ package trace
 import (
 	"encoding/binary"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -110,8 +111,9 @@ func (w *Watcher) call(e event.Event, r raw, kind, flags uint32) {
 	e.Kind, e.Filtered = event.Refused, flags&flagEntered == 0
 	if !e.Filtered {
 		e.File = w.look(name, e, rootOf(r))
-		if !w.started.Load() && (e.Errno == abi.ENOENT || e.Errno == abi.Errno(unix.ENOTDIR)) && (e.File == nil || e.File.Mode == 0) {
-			return // the program is looked for along PATH
+		absent := (e.Errno == abi.ENOENT || e.Errno == abi.Errno(unix.ENOTDIR)) && (e.File == nil || e.File.Mode == 0)
+		if exec && absent && (!w.started.Load() || slices.Contains(w.opt.Ignore, e.Errno)) {
+			return // a program is looked for along PATH; one that is there lacks its interpreter
 		}
 		w.checks(e, r)
 	}

@@ -36,7 +36,7 @@ type symbol struct {
 const layoutVersion = "6 "
 
 // fields are what the programs read. Those that end in "?" some kernels do not have.
-var fields = slices.Concat([]string{
+var fields = []string{
 	"task_struct.cred", "task_struct.pid", "task_struct.thread_pid", "task_struct.signal", "task_struct.exit_code",
 	"task_struct.seccomp", "task_struct.atomic_flags", "task_struct.files", "task_struct.fs", "fs_struct.root",
 	"task_struct.thread_info?", "thread_info.status?", "thread_info.flags?",
@@ -49,7 +49,7 @@ var fields = slices.Concat([]string{
 	"linux_binprm.file", "linux_binprm.filename", "linux_binprm.secureexec?",
 	"file.f_inode", "file.private_data", "inode.i_mode", "inode.i_uid", "inode.i_gid",
 	"files_struct.fdt", "fdtable.max_fds", "fdtable.fd", "socket.sk", "sock.__sk_common", "sock_common.skc_family", "sock.sk_protocol?",
-}, registers.fields)
+}
 
 var sizes = []string{"upid"}
 
@@ -126,7 +126,7 @@ func (l *layout) types() error {
 	if err != nil {
 		return fmt.Errorf("the kernel's type information: %w", err)
 	}
-	for _, f := range fields {
+	for _, f := range slices.Concat(fields, registers.fields) {
 		f, optional := strings.CutSuffix(f, "?")
 		name, field, _ := strings.Cut(f, ".")
 		var s *btf.Struct

@@ -56,8 +56,8 @@ type Options struct {
 	Ring  int    // the ring buffer's size in bytes, rounded up to a power of two; 0: 64 MiB
 	Cache string // a directory for what was found out about this kernel; "": none. It must be ours alone
 
-	// Ignore are the errnos of calls that nobody is told of; nil: Noise. An execve and a call that a
-	// filter answered are always told, and so is ENOENT beneath /dev, /proc and /sys.
+	// Ignore are the errnos of calls that nobody is told of; nil: Noise. A call that a filter answered is
+	// always told, and so are an execve of a file that is there, and ENOENT beneath /dev, /proc and /sys.
 	Ignore []abi.Errno
 
 	marks uint32 // for tests: how many there are

@@ -262,6 +262,21 @@ func TestNoise(t *testing.T) {
 	if got := strings.Join(paths, " "); got != "/dev/porthole-absent /sys/porthole-absent /proc/sys/porthole" {
 		t.Errorf("%q", got)
 	}
+	// A program that is looked for along PATH, and one whose interpreter is not there.
+	script := filepath.Join(t.TempDir(), "script")
+	if err := os.WriteFile(script, []byte("#!/porthole/absent\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	seen, _ = watched(t, Options{}, "", "env", "PATH=/a:/b:/usr/bin", "sh", "-c", "env "+script+"; true")
+	paths = nil
+	for _, e := range seen {
+		if e.Kind == event.Refused && name(e) == "execve" {
+			paths = append(paths, e.Strings[0])
+		}
+	}
+	if got := strings.Join(paths, " "); got != script {
+		t.Errorf("not executed: %q", got)
+	}
 	seen, _ = watched(t, Options{Ignore: []abi.Errno{}}, "", "cat", "/tmp/porthole-absent")
 	first(t, seen, event.Refused, "openat", func(e event.Event) bool { return e.Strings[1] == "/tmp/porthole-absent" })
 }
