@@ -18,6 +18,9 @@ import (
 	"porthole/internal/host/sys"
 )
 
+// pauseAfter is for tests: see launch.Options.
+var pauseAfter int
+
 // patience is how long a command waits for another one at work on the same container.
 const patience = 10 * time.Second
 
@@ -82,7 +85,7 @@ func (a *app) make(m making, keep bool) (*container.Container, *bundle, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	cfg.OCI.Keep = keep
+	cfg.OCI.Keep, cfg.PauseAfter = keep, pauseAfter
 	terminal := b.spec.Process.Terminal
 	switch {
 	case keep && terminal && m.console == "":

@@ -211,18 +211,34 @@ func (a *app) wrest(id string) (*container.Claim, error) {
 
 // leftovers is a delete of what is not there: an error, unless only that it is gone is asked for.
 func (a *app) leftovers(id string, force bool) error {
-	// A removal may have been cut short, or a directory without a lock be left by a command that died as it began.
-	for _, dir := range []string{container.BuriedDir(a.root, id), filepath.Join(a.root, id)} {
-		if _, err := os.Lstat(dir); err == nil && force {
-			if err := os.RemoveAll(dir); err != nil {
-				return err
-			}
+	if !force {
+		return errNotExist
+	}
+	// A command may have died as it made the directory and had no lock yet, or in the midst of a removal.
+	dir := filepath.Join(a.root, id)
+	if _, err := os.Lstat(dir); err == nil {
+		fa, err := a.facts()
+		if err != nil {
+			return err
+		}
+		s, err := container.Load(dir)
+		if err != nil {
+			s = lost(dir, id)
+		}
+		a.log.warn(container.Wreck(dir, s, fa))
+	}
+	return errors.Join(os.RemoveAll(dir), os.RemoveAll(container.BuriedDir(a.root, id)))
+}
+
+// lost stands for a state that cannot be read: what config.json says is where the container's group was to be.
+func lost(dir, id string) *container.State {
+	path := ""
+	if data, err := os.ReadFile(filepath.Join(dir, configFile)); err == nil {
+		if spec, err := parse(data); err == nil {
+			path = spec.Linux.CgroupsPath
 		}
 	}
-	if force {
-		return nil
-	}
-	return errNotExist
+	return container.Unknown(id, path)
 }
 
 func (a *app) deleteHeld(claim *container.Claim, force bool) error {
@@ -235,14 +251,7 @@ func (a *app) deleteHeld(claim *container.Claim, force bool) error {
 	case err != nil && !force && !errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%w; `%s delete --force %s` takes away what there is", err, name, claim.ID)
 	case err != nil:
-		// What config.json says is where it was to be.
-		path := ""
-		if data, err := os.ReadFile(filepath.Join(claim.Dir, configFile)); err == nil {
-			if spec, err := parse(data); err == nil {
-				path = spec.Linux.CgroupsPath
-			}
-		}
-		s = container.Unknown(claim.ID, path)
+		s = lost(claim.Dir, claim.ID)
 	default:
 		if err := s.Stand(claim.Dir, fa); err != nil && !force {
 			return err

@@ -88,7 +88,9 @@ func (p *Process) reattach(dir string) error {
 		return &os.PathError{Op: "map", Path: name, Err: err}
 	}
 	r.page, p.raft = r.all, r
-	p.pid = int(order.Uint32(r.page[pagePID:]))
+	if p.pid = int(order.Uint32(r.page[pagePID:])); p.pid == 0 && r.slots() > int(plan.SlotPID) {
+		p.pid = int(r.slot(plan.SlotPID)) // the kernel's own note, where the parent died before it made one
+	}
 	if p.pid == 0 {
 		return ErrGone
 	}
