@@ -87,8 +87,21 @@ func TestScripts(t *testing.T) {
 			env.Setenv("ROOTFS", rootfs)
 			env.Setenv("ARCHIVE", archive)
 			env.Setenv("REGISTRY", host)
+			// A script that fails must not leave what it started.
+			root, bin := env.Getenv("ROOT"), strings.SplitN(env.Getenv("PATH"), ":", 2)[0]
+			env.Defer(func() {
+				for _, root := range []string{root, filepath.Join(env.WorkDir, "mine/root")} {
+					if _, err := os.Stat(root); err != nil {
+						continue
+					}
+					cmd := exec.Command("sh", "-c", `c=$(porthole ps -aq 2>/dev/null) && [ -z "$c" ] || porthole rm -f $c`)
+					cmd.Env = append(os.Environ(), "ROOT="+root)
+					if out, err := cmd.CombinedOutput(); err != nil {
+						t.Errorf("%s: %v: %s", filepath.Base(env.WorkDir), err, out)
+					}
+				}
+			})
 			// Other users go through these, to the program and to their own directories.
-			bin, _, _ := strings.Cut(env.Getenv("PATH"), ":")
 			for _, d := range []string{env.WorkDir, filepath.Dir(env.WorkDir), filepath.Dir(bin), bin} {
 				if err := os.Chmod(d, 0o755); err != nil {
 					return err
