@@ -385,3 +385,22 @@ func TestHostile(t *testing.T) {
 		}
 	}
 }
+
+// odd has what Docker's own document has not.
+const odd = `{
+	"defaultAction": "SCMP_ACT_KILL", "flags": ["SECCOMP_FILTER_FLAG_LOG"], "listenerPath": "/s", "listenerMetadata": "m",
+	"architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_PPC"],
+	"syscalls": [
+		{"name": "read", "action": "SCMP_ACT_ALLOW", "args": null},
+		{"names": ["a1"], "action": "SCMP_ACT_ALLOW", "includes": {"caps": ["CAP_SYS_ADMIN", "CAP_BPF"]}},
+		{"names": ["a2"], "action": "SCMP_ACT_ALLOW", "excludes": {"caps": ["CAP_SYS_PTRACE", "CAP_BPF"]}},
+		{"names": ["a3"], "action": "SCMP_ACT_ALLOW", "includes": {"minKernel": "255.0"}},
+		{"names": ["a4"], "action": "SCMP_ACT_ALLOW", "excludes": {"minKernel": "255.0"}},
+		{"names": ["a5"], "action": "SCMP_ACT_ALLOW", "excludes": {"minKernel": "3.10"}},
+		{"names": ["a6"], "action": "SCMP_ACT_ALLOW", "includes": {"minKernel": "3.10", "arches": ["amd64", "arm64"]}},
+		{"names": ["a7"], "action": "SCMP_ACT_ALLOW", "excludes": {"arches": ["amd64", "arm64"]}},
+		{"names": ["a8"], "action": "SCMP_ACT_ERRNO", "errnoRet": 0, "includes": {}, "excludes": {"caps": []}},
+		{"names": ["a9"], "action": "SCMP_ACT_TRACE", "errnoRet": 7, "args": [
+			{"index": 5, "value": 18446744073709551615, "valueTwo": 3, "op": "SCMP_CMP_NE"}], "comment": "c"}
+	]
+}`
