@@ -55,7 +55,7 @@ func (e *Engine) Detach(ctx context.Context, w workload.Workload, remove bool) (
 		return "", err
 	}
 	if err := r.save(claim.Dir); err != nil {
-		return "", errors.Join(err, e.discard(r, claim))
+		return "", errors.Join(e.hintStorage(err), e.discard(r, claim))
 	}
 	ready, theirs, err := os.Pipe()
 	if err != nil {

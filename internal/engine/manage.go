@@ -25,7 +25,10 @@ func (e *Engine) open(ref string) (*Record, *container.State, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, fmt.Errorf("container %s is still being made, or already being removed", r.Name)
 	}
-	return r, s, err
+	if err != nil {
+		return nil, nil, hintForce(err)
+	}
+	return r, s, nil
 }
 
 // runs refuses a container that does not run.
@@ -134,7 +137,7 @@ func (e *Engine) Remove(ref string, force, volumes bool) error {
 	}
 	r, err := e.record(id)
 	if err != nil && !force {
-		return hintForce(err)
+		return err
 	}
 	if err != nil {
 		r = &Record{ID: id}
@@ -142,7 +145,7 @@ func (e *Engine) Remove(ref string, force, volumes bool) error {
 	s, err := container.Load(e.dir(id))
 	switch {
 	case err == nil:
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist) && !force:
 		s = nil
 	case !force:
 		return hintForce(err)
@@ -207,10 +210,6 @@ func (e *Engine) Remove(ref string, force, volumes bool) error {
 
 // killTime is how long a killed process is waited for.
 const killTime = 10 * time.Second
-
-func hintForce(err error) error {
-	return fmt.Errorf("%w\n  try: porthole rm -f, which takes it away all the same", err)
-}
 
 // Inspect is everything that is known of a container.
 type Inspect struct {

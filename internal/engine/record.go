@@ -137,7 +137,7 @@ func (e *Engine) record(id string) (*Record, error) {
 	}
 	r := &Record{}
 	if err := json.Unmarshal(data, r); err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(e.dir(id), recordFile), err)
+		return nil, hintForce(fmt.Errorf("%s: %w", filepath.Join(e.dir(id), recordFile), err))
 	}
 	return r, nil
 }
@@ -214,7 +214,7 @@ func (e *Engine) records() ([]*Record, error) {
 			continue
 		}
 		if err != nil {
-			e.warn(hintForce(err).Error())
+			e.warn(err.Error())
 			continue
 		}
 		rs = append(rs, r)

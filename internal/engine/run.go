@@ -52,10 +52,10 @@ func (e *Engine) enrol(w workload.Workload, remove bool) (*Record, *container.Cl
 	}
 	claim, err := container.NewClaim(e.containers(), r.ID)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, e.hintStorage(err)
 	}
 	if err := e.name(r); err != nil {
-		return nil, nil, errors.Join(err, claim.Remove())
+		return nil, nil, errors.Join(e.hintStorage(err), claim.Remove())
 	}
 	return r, claim, nil
 }
@@ -95,12 +95,12 @@ func (e *Engine) bury(r *Record, claim *container.Claim) error {
 func (e *Engine) run(ctx context.Context, r *Record, claim *container.Claim, opt RunOptions) (code int, err error) {
 	signals, err := catch()
 	if err != nil {
-		return 0, errors.Join(err, e.discard(r, claim))
+		return 0, errors.Join(e.hintStorage(err), e.discard(r, claim))
 	}
 	defer signals.Stop()
 	s, err := e.begin(ctx, r, claim, opt)
 	if err != nil {
-		return 0, errors.Join(err, e.discard(r, claim))
+		return 0, errors.Join(e.hintStorage(err), e.discard(r, claim))
 	}
 	if opt.Started != nil {
 		opt.Started(r.ID)

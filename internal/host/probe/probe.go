@@ -33,8 +33,16 @@ func Facts() (facts.Facts, error) { return gather(false) }
 // user namespace that ends at once, and reads some thirty files: a few milliseconds.
 func Deep() (facts.Facts, error) { return gather(true) }
 
+var errNoProc = errors.New("facts: /proc is not a procfs\n" +
+	"  because: this machine, our own privileges and every container are known from there\n" +
+	"  try: mount -t proc proc /proc")
+
 func gather(deep bool) (facts.Facts, error) {
 	f := facts.Facts{Arch: native(), Deep: deep, Yama: -1, Sysctl: map[string]string{}}
+	var fs unix.Statfs_t
+	if err := unix.Statfs("/proc", &fs); err != nil || fs.Type != unix.PROC_SUPER_MAGIC {
+		return facts.Facts{}, errNoProc
+	}
 	var r reader
 	if err := errors.Join(
 		kernel(&f),
