@@ -32,7 +32,7 @@ func Gather(events []event.Event, s Scene) []Refusal {
 				}
 			}
 			delete(denied, e.TID)
-			if !counts(e, &s) {
+			if !counts(e, s.of(e, events)) {
 				continue
 			}
 		case event.Exec:

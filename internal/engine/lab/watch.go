@@ -33,7 +33,8 @@ type watch struct {
 	over   int // events beyond maxEvents
 
 	watcher *trace.Watcher
-	blind   error // why nothing is seen
+	mounts  *os.File // the container's mount namespace: it stays until the watcher has looked at the files that were named
+	blind   error    // why nothing is seen
 }
 
 // attach has the container of cfg watched from its program's first instruction on. The error says that
@@ -46,7 +47,7 @@ func (l *Lab) attach(cfg *container.Config) (*watch, error) {
 		w.watcher, err = trace.Attach(context.Background(), trace.Target{}, opt)
 		switch {
 		case err == nil:
-			cfg.Ready = w.watcher.Add
+			cfg.Ready = w.begin
 			return w, nil
 		case l.With == EBPF || !errors.Is(err, trace.ErrUnavailable):
 			return w, err
@@ -57,6 +58,14 @@ func (l *Lab) attach(cfg *container.Config) (*watch, error) {
 		w.blind = err
 	}
 	return w, nil
+}
+
+// begin watches the container's first process.
+func (w *watch) begin(pid int) (err error) {
+	if w.mounts, err = os.Open(procFile(pid, "ns/mnt")); err != nil {
+		return err
+	}
+	return w.watcher.Add(pid)
 }
 
 // ring is the size of the buffer of one run: much less than a long-lived watcher takes.
@@ -112,6 +121,9 @@ func (w *watch) finish() ([]event.Event, event.Sight) {
 			w.blind = err
 		}
 		s = w.watcher.Sight()
+	}
+	if w.mounts != nil {
+		w.mounts.Close()
 	}
 	if w.blind != nil {
 		s.Notes = append(s.Notes, w.blind.Error())
