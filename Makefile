@@ -7,7 +7,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 export CGO_ENABLED = 0
 
-.PHONY: all build demo test test-vm test-root test-rootless test-why lint generate bench setup clean
+.PHONY: all build demo test test-vm test-root test-rootless test-why test-clients lint generate bench bench-oci setup clean
 
 all: build
 
@@ -34,6 +34,10 @@ test-root: build setup
 test-why: build setup
 	@.ci/why
 
+# Docker, Podman and containerd, started here, with porthole-oci as their runtime and with others.
+test-clients: setup
+	@.ci/clients
+
 lint:
 	@.ci/lint
 
@@ -42,6 +46,10 @@ generate:
 
 bench: build setup
 	@.ci/bench
+
+# porthole-oci beside crun and runc: create, start and delete; run; exec; state.
+bench-oci: build setup
+	@.ci/bench-oci
 
 clean:
 	rm -rf $(BIN)

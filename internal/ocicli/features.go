@@ -88,7 +88,7 @@ func (a *app) spec(f *flags) error {
 	file := filepath.Join(*dir, configFile)
 	out, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if errors.Is(err, os.ErrExist) {
-		return fmt.Errorf("File %s exists. Remove it first", file) //nolint:staticcheck // runc's words
+		return fmt.Errorf("file %s exists: remove it first", file)
 	}
 	if err != nil {
 		return err

@@ -268,11 +268,17 @@ func CheckHooks(h *specs.Hooks) error {
 	if h == nil {
 		return nil
 	}
-	//lint:ignore SA1019 engines still use prestart
-	for _, k := range []struct {
+	type kind struct {
 		name  string
 		hooks []specs.Hook
-	}{{"prestart", h.Prestart}, {"createRuntime", h.CreateRuntime}, {"createContainer", h.CreateContainer}, {"startContainer", h.StartContainer}, {"poststart", h.Poststart}, {"poststop", h.Poststop}} {
+	}
+	kinds := []kind{
+		{"createRuntime", h.CreateRuntime}, {"createContainer", h.CreateContainer}, {"startContainer", h.StartContainer},
+		{"poststart", h.Poststart}, {"poststop", h.Poststop},
+	}
+	//lint:ignore SA1019 engines still use prestart
+	kinds = append(kinds, kind{"prestart", h.Prestart})
+	for _, k := range kinds {
 		for i, hook := range k.hooks {
 			switch {
 			case !strings.HasPrefix(hook.Path, "/"):
