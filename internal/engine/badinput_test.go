@@ -81,6 +81,28 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
+// On a kernel without filters the default one is left out with a warning, as Docker does, and one that was asked
+// for is refused.
+func TestNoSeccomp(t *testing.T) {
+	e := open(t)
+	e.facts.Features.Seccomp = false
+	var warned string
+	e.warn = func(msg string) { warned += msg + "\n" }
+	if _, code, err := e.line(t, "--rm", "host", "true"); code != 0 || !strings.Contains(warned, "running without a filter") {
+		t.Errorf("exit %d: %v, %s", code, err, warned)
+	}
+	file := filepath.Join(t.TempDir(), "allow.json")
+	if err := os.WriteFile(file, []byte(`{"defaultAction":"SCMP_ACT_ALLOW"}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, code, err := e.line(t, "--rm", "--security-opt", "seccomp="+file, "host", "true"); code != 125 || !strings.Contains(err.Error(), "not enabled in your kernel") {
+		t.Errorf("exit %d: %v", code, err)
+	}
+	if l := left(e.root); len(l) > 0 {
+		t.Errorf("left behind: %s", strings.Join(l, "\n"))
+	}
+}
+
 // A state directory that cannot be written to is said to be one, and stays as clean as it was.
 func TestStorageFails(t *testing.T) {
 	needRoot(t)

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -198,8 +200,12 @@ func TestHostileImage(t *testing.T) {
 	}
 	before := snapshot(t, true, out, vol)
 	ran, refused := 0, 0
-	for _, place := range places {
-		for shape, make := range shapes {
+	for i, place := range places {
+		for j, shape := range slices.Sorted(maps.Keys(shapes)) {
+			if (i+j)%4 != 0 && os.Getenv(thorough) == "" {
+				continue
+			}
+			make := shapes[shape]
 			path := filepath.Join(root, place)
 			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 				t.Fatal(err)
@@ -219,7 +225,6 @@ func TestHostileImage(t *testing.T) {
 					ran++
 				case err != nil && code == 125 && strings.Count(err.Error(), "\n") <= 4:
 					refused++
-					t.Logf("%s is a %s: %v", place, shape, err)
 				default:
 					t.Errorf("%s is a %s: exit %d, %v, %q", place, shape, code, err, said)
 				}
