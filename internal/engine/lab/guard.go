@@ -8,6 +8,7 @@ import (
 	"porthole/event"
 	"porthole/internal/engine/container"
 	"porthole/seccomp"
+	"porthole/why"
 )
 
 // guard is a call that would change the machine itself, and not the container, for whoever has one of caps.
@@ -90,6 +91,21 @@ func (l *Lab) protect(cfg *container.Config) []guard {
 	p.Rules = rules
 	cfg.Policy = &p
 	return on
+}
+
+// tooMuch are those of some factors that may not come together with unmasked system paths: where root
+// inside is the machine's, only file permissions keep him from its sysctls and from /proc/sysrq-trigger then.
+func (l *Lab) tooMuch(lift []why.Factor) (out []why.Factor) {
+	if l.ownUsers() || !slices.ContainsFunc(lift, func(f why.Factor) bool { return f.Kind == why.SystemPaths }) {
+		return nil
+	}
+	for _, f := range lift {
+		passes := f.Caps.Intersect(caps.Of(caps.CAP_DAC_OVERRIDE, caps.CAP_SETUID, caps.CAP_SETFCAP)) != 0
+		if f.Kind == why.Root || f.Kind == why.Everything || (f.Kind == why.CapHeld || f.Kind == why.CapGranted) && passes {
+			out = append(out, f)
+		}
+	}
+	return out
 }
 
 // stop is what a guarded call is answered: an errno that no filter else gives.

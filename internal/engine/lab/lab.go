@@ -89,6 +89,7 @@ func (l *Lab) Try(ctx context.Context, x why.Experiment) why.Outcome {
 			c.workload(&w)
 		}
 	}
+	unable = append(unable, l.tooMuch(x.Lift)...)
 	if unable != nil {
 		return why.Outcome{Unable: unable}
 	}

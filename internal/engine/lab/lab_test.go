@@ -186,6 +186,21 @@ func TestUnable(t *testing.T) {
 	}
 }
 
+// Unmasked system paths come to a user who is not root only, and with nothing that makes him one.
+func TestSystemPaths(t *testing.T) {
+	l, run := newLab(t, "--user", "1000", "host", "sh", "-c", "test -w /proc/sysrq-trigger || test -w /proc/sys/kernel/hostname || exit 7; exit 8")
+	first(t, l, run)
+	open := why.Factor{Kind: why.SystemPaths}
+	if o := l.Try(t.Context(), why.Experiment{Lift: []why.Factor{open}}); o.Exit != 7 || o.Unable != nil || o.Err != nil {
+		t.Errorf("alone: exit %d, unable %v, %v", o.Exit, o.Unable, o.Err)
+	}
+	for _, f := range []why.Factor{{Kind: why.Root}, {Kind: why.CapHeld, Caps: caps.Of(caps.CAP_DAC_OVERRIDE)}, {Kind: why.Everything}} {
+		if o := l.Try(t.Context(), why.Experiment{Lift: []why.Factor{open, f}}); len(o.Unable) != 1 || o.Unable[0] != f {
+			t.Errorf("with %v: unable %v", f, o.Unable)
+		}
+	}
+}
+
 // Each factor changes what it says.
 func TestLift(t *testing.T) {
 	for _, test := range []struct {
