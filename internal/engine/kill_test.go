@@ -265,8 +265,13 @@ func containerIDs(root string) (ids []string) {
 
 // dead waits until the process behind pidfd has ended, and says whether it has.
 func dead(pidfd int) bool {
-	n, _ := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, 5000)
-	return n == 1
+	fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {
+		if n, err := unix.Poll(fds, 5000); err != unix.EINTR {
+			return n == 1
+		}
+	}
+	return false
 }
 
 // killPaused starts v, kills its owner when the child has come to the pause, sweeps, and says what was left.
