@@ -65,6 +65,7 @@ var hints = []struct {
 	// cap_bprm_creds_from_file, security/commoncap.c
 	{"", "execve", "", abi.EPERM, "the file's capabilities, marked effective, are not all in the bounding set", "--cap-add what getcap shows, or a copy of the file without them"},
 	{"", "execve", "", e2big, "arguments and environment are too long", ""},
+	{"keyctl", "", "", edquot, "the user has as many keys as it may: each container has one until the last of its processes is reaped (keyrings(7))", "sysctl kernel.keys.maxkeys, for root kernel.keys.root_maxkeys"},
 	{"clone3", "", "", abi.EPERM, "making these namespaces takes CAP_SYS_ADMIN, or a user namespace with them", "run as root, or allow user namespaces: kernel.apparmor_restrict_unprivileged_userns, kernel.unprivileged_userns_clone"},
 	{"clone3", "", "", enospc, "a limit on namespaces is used up: user.max_*_namespaces, or pid namespaces nested too deep", "sysctl user.max_user_namespaces"},
 	{"clone3", "", "", eagain, "a limit on processes is used up: RLIMIT_NPROC, or pids.max of the control group", ""},

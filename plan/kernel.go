@@ -122,6 +122,7 @@ const (
 	enospc  abi.Errno = 28
 	erofs   abi.Errno = 30
 	eloop   abi.Errno = 40
+	edquot  abi.Errno = 122
 )
 
 // The bits of open(2) that differ: arm and powerpc have their own (asm/fcntl.h).

@@ -1,3 +1,7 @@
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
+//go:debug decoratemappings=0
+
 // Porthole-oci is the OCI runtime that engines call: Docker, Podman, containerd and, through it, Kubernetes.
 package main
 

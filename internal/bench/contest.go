@@ -16,6 +16,7 @@ import (
 type contestant struct {
 	name  string
 	args  []string
+	more  [][]string // commands that follow, and count with it
 	dir   string
 	apart bool // see apart
 
@@ -41,14 +42,29 @@ func contest(all []*contestant, rounds int) error {
 	return nil
 }
 
-// once runs the command and notes what it took.
+// once runs the command, and those that follow, and notes what they took.
 func (c *contestant) once() error {
-	cmd := command(c.args[0], c.args[1:]...)
+	var cpu, wall float64
+	for _, args := range append([][]string{c.args}, c.more...) {
+		used, took, err := c.measure(args)
+		if err != nil {
+			return err
+		}
+		cpu += float64(used.Utime.Nano()+used.Stime.Nano()) / 1000
+		wall += micros(took)
+		c.peak = max(c.peak, used.Maxrss)
+	}
+	c.cpu, c.wall = append(c.cpu, cpu), append(c.wall, wall)
+	return nil
+}
+
+func (c *contestant) measure(args []string) (*syscall.Rusage, time.Duration, error) {
+	cmd := command(args[0], args[1:]...)
 	cmd.Dir = c.dir
 	// A file: somebody who stays behind with a pipe would keep us waiting.
 	stderr, err := os.CreateTemp("", "porthole-bench")
 	if err != nil {
-		return err
+		return nil, 0, err
 	}
 	defer stderr.Close()
 	os.Remove(stderr.Name())
@@ -60,16 +76,13 @@ func (c *contestant) once() error {
 	} else {
 		err = run()
 	}
-	c.wall = append(c.wall, micros(time.Since(began)))
+	took := time.Since(began)
 	if err != nil {
 		said := make([]byte, 4096)
 		n, _ := stderr.ReadAt(said, 0)
-		return fmt.Errorf("%s: %w: %s", strings.Join(c.args, " "), err, said[:n])
+		return nil, 0, fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, said[:n])
 	}
-	used := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	c.cpu = append(c.cpu, float64(used.Utime.Nano()+used.Stime.Nano())/1000)
-	c.peak = max(c.peak, used.Maxrss)
-	return nil
+	return cmd.ProcessState.SysUsage().(*syscall.Rusage), took, nil
 }
 
 // against is c's CPU as a part of another's, the median of the rounds.

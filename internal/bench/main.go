@@ -22,13 +22,16 @@ func main() {
 }
 
 func run(args []string) error {
+	parts := []func(*bench) error{(*bench).starts, (*bench).execs, (*bench).many, (*bench).filters}
 	switch {
 	case len(args) == 2 && args[0] == "floor":
 		return floor(args[1])
 	case len(args) == 2 && args[0] == "calls":
 		return calls(args[1] == "filtered")
+	case len(args) == 3 && args[0] == "oci":
+		parts, args = oci, args[1:]
 	case len(args) != 2:
-		return fmt.Errorf("usage: bench PORTHOLE ROUNDS (as root)")
+		return fmt.Errorf("usage: bench [oci] PORTHOLE ROUNDS (as root)")
 	}
 	rounds, err := strconv.Atoi(args[1])
 	if err != nil || rounds < 1 {
@@ -43,8 +46,8 @@ func run(args []string) error {
 	}
 	defer os.RemoveAll(dir)
 	b := &bench{porthole: args[0], dir: dir, rounds: rounds}
-	for _, part := range []func() error{b.starts, b.execs, b.many, b.filters} {
-		if err := part(); err != nil {
+	for _, part := range parts {
+		if err := part(b); err != nil {
 			return err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -218,6 +219,7 @@ func (a *app) events(f *flags) error {
 	if *interval <= 0 {
 		return errors.New("duration interval must be greater than 0")
 	}
+	debug.SetGCPercent(100)
 	for out := json.NewEncoder(os.Stdout); ; {
 		s, _, fa, err := a.open(id)
 		if err != nil {

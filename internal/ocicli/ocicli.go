@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -21,6 +22,7 @@ import (
 
 	"porthole/facts"
 	"porthole/internal/host/probe"
+	"porthole/internal/host/sys"
 	"porthole/near"
 )
 
@@ -88,6 +90,10 @@ func (e codedError) Unwrap() error { return e.error }
 
 // Main runs one command, given its arguments without the program's name, and returns its exit code.
 func Main(args []string) int {
+	sys.Slack()
+	runtime.MemProfileRate = 0
+	debug.SetGCPercent(-1) // a command lives for milliseconds; events, which may not, turns it on again
+	deepen()
 	a := &app{log: logger{format: "text"}}
 	err := a.main(args)
 	var own exitError
@@ -103,6 +109,15 @@ func Main(args []string) int {
 		return coded.code
 	}
 	return 1
+}
+
+// deepen makes room on the stack at once. Left to grow by doubling, it is copied four times on the way down to
+// where containers are made, each time with more on it.
+//
+//go:noinline
+func deepen() byte {
+	var room [48 << 10]byte
+	return room[len(os.Args)]
 }
 
 func (a *app) main(args []string) error {
