@@ -367,7 +367,7 @@ func TestWorkingDirectoryOutside(t *testing.T) {
 
 // inherited is a script that prints all that a program can have from whoever started it.
 const inherited = `
-for f in /proc/$$/fd/*; do echo fd ${f##*/} $(readlink $f); done | grep -v '/script$'
+for f in /proc/$$/fd/*; do l=$(readlink $f) && echo fd ${f##*/} $l; done | grep -v '/script$'
 env | sed 's/^/env /'
 cat /proc/self/oom_score_adj | sed 's/^/oom /'
 sed -n 's/^\(SigBlk\|SigIgn\|CapInh\|CapAmb\|NSsid\):/\1/p' /proc/self/status
