@@ -266,6 +266,12 @@ var sideReasons = []reason{
 		}, needed: func(k kind) bool { return k.cgroup != facts.CgroupV2 }},
 	{why: "the init is executed from memory: there is no file of it to mount",
 		fit: func(_ kind, d difference) bool { return d.key == "mount /sbin/docker-init" && d.got == "" }},
+	{why: "a program starts with the default action for every signal; runc hands on what its caller ignored, as a program that glibc's posix_spawn started does signals 32 and 33",
+		fit: func(_ kind, d difference) bool {
+			want, _ := strconv.ParseUint(d.want, 16, 64)
+			got, err := strconv.ParseUint(d.got, 16, 64)
+			return d.key == "status SigIgn:" && err == nil && want&^(3<<31) == got
+		}, needed: func(kind) bool { return false }},
 	{why: "messages begin in lower case, and name the flag where Docker's do not",
 		fit: func(_ kind, d difference) bool {
 			said := d.got
