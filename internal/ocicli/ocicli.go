@@ -204,15 +204,27 @@ func (a *app) version(*flags) error {
 	return nil
 }
 
-// defaultRoot is a directory that a reboot empties.
+// defaultRoot is a directory that a reboot empties: an ordinary user's own one, where there is one. In a user
+// namespace of theirs, in which rootless engines call us, they are root; but for images that say USER=root, and
+// mean what they have of their own (runc's shouldHonorXDGRuntimeDir).
 func defaultRoot() string {
+	dir := os.Getenv("XDG_RUNTIME_DIR")
+	mine := filepath.IsAbs(dir)
 	if os.Geteuid() == 0 {
-		return "/run/" + name
+		if !mine || os.Getenv("USER") == "root" || !inUserNS() {
+			return "/run/" + name
+		}
 	}
-	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
+	if mine {
 		return filepath.Join(dir, name)
 	}
 	return fmt.Sprintf("/tmp/%s-%d", name, os.Geteuid())
+}
+
+// inUserNS says that our ids are not those of the whole machine (user_namespaces(7)).
+func inUserNS() bool {
+	ids, err := os.ReadFile("/proc/self/uid_map")
+	return err == nil && strings.Join(strings.Fields(string(ids)), " ") != "0 0 4294967295"
 }
 
 // facts asks the machine what it is.
