@@ -12,30 +12,36 @@ import (
 // floors is the house: a package imports only from floors beneath its own.
 // A new package adds its line here.
 var floors = map[string]int{
-	"cmd/porthole":     10,
-	"cmd/porthole-oci": 10,
+	"cmd/porthole":      11,
+	"cmd/porthole-full": 11,
+	"cmd/porthole-oci":  11,
 
-	"internal/cli":    9,
-	"internal/ocicli": 9,
+	"internal/cli":    10,
+	"internal/ocicli": 10,
 
-	"internal/engine":     8,
-	"internal/engine/lab": 8,
+	"internal/cli/fast":   9,
+	"internal/engine/lab": 9,
+
+	"internal/engine":        8,
+	"internal/engine/glance": 8,
 
 	"internal/engine/container": 7,
 
-	"internal/host/launch":  6,
-	"internal/host/cgroup":  6,
-	"internal/host/network": 6,
-	"internal/host/image":   6,
-	"internal/host/trace":   6,
-	"internal/host/probe":   6,
+	"internal/host/launch":   6,
+	"internal/host/cgroup":   6,
+	"internal/host/network":  6,
+	"internal/host/image":    6,
+	"internal/host/registry": 6,
+	"internal/host/trace":    6,
+	"internal/host/probe":    6,
 
 	"plan": 5,
 	"why":  5,
 
-	"spec":         4,
-	"fit":          4,
-	"event/decode": 4,
+	"spec":            4,
+	"seccomp/compare": 4,
+	"fit":             4,
+	"event/decode":    4,
 
 	"event":            3,
 	"seccomp/profile":  3,

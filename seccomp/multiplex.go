@@ -1,6 +1,10 @@
 package seccomp
 
-import "porthole/abi"
+import (
+	"slices"
+
+	"porthole/abi"
+)
 
 // mux is a call's way through another one.
 type mux struct {
@@ -59,4 +63,24 @@ func muxedRows() map[int]mux {
 		}
 	}
 	return rows
+}
+
+// Multiplexed says through which call another came on an ABI whose socket or System V IPC calls were one
+// call each, and by which first argument: socket by socketcall(1, …). Only x86, s390x and ppc64le had them.
+func Multiplexed(a abi.Arch, call string) (by string, word uint32, ok bool) {
+	m, ok := muxed[call]
+	return m.by, m.word, ok && multiplexes(a)
+}
+
+// Through lists the calls that come through another one on an ABI, in the order of their words; none for
+// calls but socketcall and ipc.
+func Through(a abi.Arch, call string) []string {
+	var out []string
+	for name, m := range muxed {
+		if m.by == call && multiplexes(a) {
+			out = append(out, name)
+		}
+	}
+	slices.SortFunc(out, func(a, b string) int { return int(muxed[a].word) - int(muxed[b].word) })
+	return out
 }
