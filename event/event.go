@@ -44,6 +44,9 @@ type Event struct {
 	UserNS uint64   // Denied: the user namespace it was asked in, by inode
 	Own    uint64   // the user namespace of the caller, by inode; 0 where the watcher did not read it
 
+	// Chroot says that the caller's root is not its mount namespace's (chroot(2)), where that was looked at.
+	Chroot bool
+
 	Status int // Exit: as wait(2) tells it
 
 	// Secure says that the kernel told the program to be careful (AT_SECURE, getauxval(3)): it gained

@@ -45,6 +45,7 @@ var codes = []Kind{
 	{"P0406", File, "generic_permission, fs/namei.c; path_resolution(7)"},
 	{"P0407", Mount, "proc(5), hidepid"},
 	{"P0408", Mount, "mnt_may_suid, fs/namespace.c"},
+	{"P0409", Mount, "a container's masked paths (runtime-spec, linux.maskedPaths)"},
 	{"P0501", NNP, "bprm_fill_uid, fs/exec.c; prctl(2), PR_SET_NO_NEW_PRIVS"},
 	{"P0502", NNP, "cap_bprm_creds_from_file, security/commoncap.c"},
 	{"P0503", NNP, "seccomp(2); landlock(7)"},

@@ -85,6 +85,7 @@ type Explanation struct {
 	Grants       []Grant  // least first
 	Avoid        []Advice
 	Notes        []Message
+	Unable       []Factor // what could not be lifted here
 	Exit, Signal int
 	Sight        event.Sight // of the first run
 
@@ -94,6 +95,7 @@ type Explanation struct {
 // Grant is what a user may add or do so that the refusal goes away.
 type Grant struct {
 	Flags   []string // to paste: "--cap-add", "SYS_PTRACE"; or a whole command line, if Command
+	With    []string // flags of run to go with a profile that Flags write
 	Command bool     // Flags are a command of their own, and not flags of run
 	What    Message
 	Opens   []string // system calls that the filter lets through with it, and did not before

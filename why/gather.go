@@ -41,7 +41,15 @@ func Gather(events []event.Event, s Scene) []Refusal {
 				continue
 			}
 			r = Refusal{Event: e, Silent: true}
-		case event.Nack, event.Read:
+		case event.Nack:
+			if e.Errno != abi.EPERM && e.Errno != abi.EACCES {
+				continue // it was understood, and cannot be done
+			}
+			r = Refusal{Event: e, Silent: true}
+		case event.Read:
+			if idle(pathOf(e)) {
+				continue
+			}
 			r = Refusal{Event: e, Silent: true}
 		default:
 			continue
@@ -54,6 +62,16 @@ func Gather(events []event.Event, s Scene) []Refusal {
 		out = append(out, r)
 	}
 	return out
+}
+
+// idle says that a sysctl is read for its value, by libraries for the most part, and nobody gives up over it.
+func idle(path string) bool {
+	name := strings.TrimPrefix(path, "/proc/sys/")
+	return strings.HasPrefix(name, "kernel/random/") || slices.Contains([]string{
+		"kernel/cap_last_cap", "kernel/pid_max", "kernel/osrelease", "kernel/ostype", "kernel/version", "kernel/hostname",
+		"kernel/domainname", "kernel/ngroups_max", "kernel/threads-max", "vm/overcommit_memory", "vm/nr_hugepages",
+		"net/core/somaxconn", "fs/nr_open", "fs/file-max", "crypto/fips_enabled", "net/ipv6/conf/all/disable_ipv6",
+	}, name)
 }
 
 // noise says that a failed capability check decided nothing: the kernel asks for CAP_SYS_ADMIN
@@ -80,20 +98,48 @@ func counts(e event.Event, s *Scene) bool {
 func (q *question) plausible(f finding) bool {
 	switch q.errno.String() {
 	case "ENOENT":
-		return strings.HasPrefix(q.path, "/dev/") && f.rule.Layer == DeviceCgroup
+		return strings.HasPrefix(q.path, "/dev/") && f.rule.Layer == DeviceCgroup || f.rule.Code == "P0409"
 	case "EAGAIN", "ENOMEM", "ENOSPC", "EDQUOT", "EINVAL", "EMFILE", "EIO":
 		return f.rule.matches(q) == yes || !strings.Contains(f.rule.Args, "=")
 	}
 	return false
 }
 
-const erofs abi.Errno = 30
+const (
+	eagain abi.Errno = 11
+	erofs  abi.Errno = 30
+)
 
 // alike says that two events are one refusal, met twice.
 func alike(a, b event.Event) bool {
 	return a.Kind == b.Kind && a.Arch == b.Arch && a.Nr == b.Nr && a.Errno == b.Errno && a.Filtered == b.Filtered &&
-		a.Comm == b.Comm && pathOf(a) == pathOf(b) && callOf(a) == callOf(b)
+		a.Comm == b.Comm && pathOf(a) == pathOf(b) && sameArgs(a, b)
 }
+
+// sameArgs says that two calls were made with the same arguments, but for what differs from run to run: numbers
+// of processes, addresses, and what stands in registers that the call does not look at.
+func sameArgs(a, b event.Event) bool {
+	name, _ := a.Arch.Name(a.Nr)
+	for i, p := range abi.Params(name) {
+		if i >= len(a.Args) || p.Kind.Pointer() || p.Kind == abi.KindPID {
+			continue
+		}
+		v, w := a.Args[i], b.Args[i]
+		if p.Bits() == 32 {
+			v, w = uint64(uint32(v)), uint64(uint32(w))
+		}
+		switch {
+		case v == w, v>>32 != 0 && w>>32 != 0:
+		case i == len(abi.Params(name))-1 && strings.HasPrefix(name, "open") && a.Args[i-1]&makesFile == 0:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// makesFile are the flags with which open(2) looks at a mode: O_CREAT and O_TMPFILE.
+const makesFile = 0o100 | 0o20000000
 
 // callOf is an event's call with the arguments that are no addresses.
 func callOf(e event.Event) profile.Call {
@@ -138,7 +184,8 @@ func questionOf(r Refusal, s *Scene) *question {
 	for i := range q.known {
 		q.known[i] = true
 	}
-	q.port = portIn(e.Strings[1])
+	q.seen = true
+	q.port = q.portOf()
 	return q
 }
 

@@ -39,8 +39,18 @@ func (q *Inquiry) grants(e *Explanation, a *Answer) ([]Grant, []Advice, []Messag
 	g := granter{s: &q.scene, call: asked(a.Refusal.Event), path: pathOf(a.Refusal.Event), q: questionOf(a.Refusal, &q.scene)}
 	layers := slices.Clone(a.Layers)
 	if e.Cause != nil && a.Effect { // proved: only what was needed has to be granted
+		caused := func(s Suspect) bool {
+			return slices.ContainsFunc(s.Factors, func(f Factor) bool { return slices.Contains(e.Cause, f) })
+		}
 		layers = slices.DeleteFunc(layers, func(s Suspect) bool {
-			return len(s.Factors) > 0 && !slices.ContainsFunc(s.Factors, func(f Factor) bool { return slices.Contains(e.Cause, f) })
+			switch {
+			case len(s.Factors) == 0 || caused(s):
+				return false
+			case slices.ContainsFunc(s.Factors, q.cannot): // it could not be tried, and would do as well
+				return !slices.ContainsFunc(layers, func(o Suspect) bool { return o.Source == s.Source && caused(o) })
+			}
+			// What answers after the filter and for certain was not needed only if the run ended well.
+			return !(s.Behind && s.Proof >= ByRules && q.goal != nil && q.goal.failed())
 		})
 	}
 	// A guess beside something surer is no reason to grant anything.
@@ -51,6 +61,7 @@ func (q *Inquiry) grants(e *Explanation, a *Answer) ([]Grant, []Advice, []Messag
 		g.add(Grant{What: say("grant.nothing", "call", g.call.Name), Order: orderNothing})
 	}
 	g.collect(layers)
+	g.instead(layers)
 	for i := range g.list {
 		g.list[i].Proof = q.proven(g.list[i])
 	}
@@ -155,7 +166,11 @@ func (g *granter) collect(layers []Suspect) {
 			g.rlimitGrants(sus)
 		case File:
 			g.add(Grant{What: say("grant.file", "path", g.path), Order: orderNothing})
-			g.shun("--cap-add DAC_OVERRIDE", "avoid.toomuch")
+			if sus.Proof >= ByRules && g.q.who.EUID == 0 && slices.ContainsFunc(sus.Factors, func(f Factor) bool { return f.Kind == CapHeld }) {
+				g.capAdd(caps.CAP_DAC_OVERRIDE, orderCap) // root, but without root's way with files
+			} else {
+				g.shun("--cap-add DAC_OVERRIDE", "avoid.toomuch")
+			}
 		case None:
 			if sus.Code == "P0901" {
 				g.add(Grant{What: say("grant.remote"), Order: orderNothing})
@@ -213,6 +228,31 @@ func (g *granter) filterGrants(needsCap bool) {
 	if needsCap {
 		return
 	}
+	cmd := g.allowCommand()
+	rule := orderRule
+	for i, c := range s.wanted(g.call) {
+		if c == caps.CAP_SYS_ADMIN && i > 0 {
+			continue // a smaller one is there
+		}
+		if s.opensFilter(g.call, c) {
+			// Where it opens just this call, and nobody holds it for want of being root, it is no more than the rule.
+			t := s.granted(caps.Of(c))
+			order := orderCap
+			if opens := s.Profile.Opens(s.Conditions, t.Conditions); s.Caps.EUID != 0 && len(opens) == 1 {
+				order, rule = orderRule, orderRule+2
+			}
+			g.capAdd(c, order)
+		}
+	}
+	g.add(Grant{
+		Flags: cmd, Command: true, What: say("grant.rule"), Order: rule, Opens: []string{g.call.Name},
+		factor: Factor{Kind: FilterRule, Call: ruleCall(g.call.Call, s)},
+	})
+}
+
+// allowCommand writes a profile in which the call is allowed.
+func (g *granter) allowCommand() []string {
+	s := g.s
 	rule := profile.AllowExpr(ruleCall(g.call.Call, s))
 	cmd := []string{"porthole", "profile", "allow", rule}
 	cmd = append(cmd, companions[g.call.Name]...)
@@ -226,18 +266,7 @@ func (g *granter) filterGrants(needsCap bool) {
 	if s.As != "" {
 		cmd = append(cmd, "--base", s.As)
 	}
-	g.add(Grant{
-		Flags: append(cmd, ">", "p.json"), Command: true, What: say("grant.rule"), Order: orderRule, Opens: []string{g.call.Name},
-		factor: Factor{Kind: FilterRule, Call: ruleCall(g.call.Call, s)},
-	})
-	for i, c := range s.wanted(g.call) {
-		if c == caps.CAP_SYS_ADMIN && i > 0 {
-			continue // a smaller one is there
-		}
-		if s.opensFilter(g.call, c) {
-			g.capAdd(c, orderCap)
-		}
-	}
+	return append(cmd, ">", "p.json")
 }
 
 // companions are calls without which another is of no use.
@@ -313,7 +342,7 @@ func (g *granter) capAdd(c caps.Cap, order int) {
 			gr.Opens = s.Profile.Opens(s.Conditions, t.Conditions)
 		}
 		g.add(gr)
-		if c != caps.CAP_SYS_ADMIN {
+		if passing.Has(c) && order >= orderCap {
 			g.add(Grant{
 				Flags: []string{"porthole", "exec", "--cap-add", short(c), "CONTAINER", "…"}, Command: true, Caps: c.String(),
 				What: say("grant.session"), Order: order - 1, Host: gr.Host,
@@ -322,21 +351,44 @@ func (g *granter) capAdd(c caps.Cap, order int) {
 	}
 }
 
+// capWithRule is for a call that the filter does not open with a capability, and the kernel not without it.
+func (g *granter) capWithRule(c caps.Cap) {
+	s := g.s
+	with := []string{}
+	if !s.Caps.Bounding.Has(c) {
+		with = append(with, "--cap-add", short(c))
+	}
+	if s.Caps.EUID != 0 && g.q.who.EUID != 0 {
+		with = append(with, "--user", "0")
+	}
+	g.add(Grant{
+		Flags: g.allowCommand(), With: with, Command: true, What: say("grant.both", "cap", c.String(), "call", g.call.Name), Caps: c.String(),
+		Opens: []string{g.call.Name}, Order: orderCap, Host: reaching.Has(c) && s.UserNS.Initial,
+	})
+}
+
 // capGrant adds what makes a capability effective, not only granted.
 func (g *granter) capGrant(c caps.Cap, order int) {
 	s := g.s
-	g.capAdd(c, order)
+	if s.Caps.EUID == 0 || strings.HasPrefix(s.As, "podman") || g.q.who.EUID == 0 {
+		g.capAdd(c, order)
+		return
+	}
 	order = orderRoot
 	if c == caps.CAP_SYS_ADMIN {
 		order = orderAdmin + 1
 	}
-	if s.Caps.EUID != 0 && !strings.HasPrefix(s.As, "podman") && g.q.who.EUID != 0 {
-		flags := []string{"--user", "0"}
-		if !s.Caps.Bounding.Has(c) {
-			flags = []string{"--cap-add", short(c), "--user", "0"}
-		}
-		g.add(Grant{Flags: flags, Caps: c.String(), What: say("grant.root", "cap", c.String()), Order: order, Host: reaching.Has(c) && s.UserNS.Initial})
+	host := reaching.Has(c) && s.UserNS.Initial
+	flags := []string{"--user", "0"}
+	session := []string{"porthole", "exec", "-u", "0", "CONTAINER", "…"}
+	if !s.Caps.Bounding.Has(c) {
+		flags = []string{"--cap-add", short(c), "--user", "0"}
+		session = []string{"porthole", "exec", "--cap-add", short(c), "-u", "0", "CONTAINER", "…"}
 	}
+	if passing.Has(c) || s.Caps.Bounding.Has(c) {
+		g.add(Grant{Flags: session, Command: true, Caps: c.String(), What: say("grant.session.root", "cap", c.String()), Order: order - 1, Host: host})
+	}
+	g.add(Grant{Flags: flags, Caps: c.String(), What: say("grant.root", "cap", c.String()), Order: order, Host: host})
 }
 
 func (g *granter) capGrants(sus Suspect, filter bool) {
@@ -372,9 +424,14 @@ func (g *granter) capGrants(sus Suspect, filter bool) {
 			continue
 		}
 		for _, c := range f.Caps.List() {
+			if filter && !g.s.opensFilter(g.call, c) {
+				g.capWithRule(c)
+				continue
+			}
 			g.capGrant(c, orderCap)
 		}
 	}
+	g.limitGrants()
 	if sus.Code == "P0303" {
 		g.shun("--cap-add", "avoid.nonroot")
 	}
@@ -435,7 +492,16 @@ func (g *granter) mountGrants(sus Suspect) {
 			}
 			return
 		}
-		if g.s.RootRO {
+		place, mounted := g.s.place(g.path)
+		switch {
+		case strings.HasPrefix(g.path, "/sys/"):
+			g.add(Grant{Flags: []string{"-v", g.path + ":" + g.path}, What: say("grant.mount.sys", "path", g.path), Order: orderHost, Host: true})
+			return
+		case strings.HasPrefix(g.path, "/proc/"):
+			g.add(Grant{Flags: []string{"--security-opt", "systempaths=unconfined"}, What: say("grant.systempaths"), Order: orderUnmask, Host: true})
+			return
+		}
+		if g.s.RootRO && (!mounted || place.Path == "/") {
 			g.add(Grant{Flags: []string{"--tmpfs", dirOf(g.path)}, What: say("grant.tmpfs"), Order: orderOwn})
 			g.add(Grant{What: say("grant.readonly.off"), Order: orderUnmask})
 			return
@@ -445,16 +511,34 @@ func (g *granter) mountGrants(sus Suspect) {
 		g.add(Grant{What: say("grant.proc.bind"), Order: orderNothing})
 		g.add(Grant{Flags: []string{"--security-opt", "systempaths=unconfined"}, What: say("grant.systempaths"), Order: orderUnmask, factor: Factor{Kind: SystemPaths}})
 		g.shun("seccomp=…", "avoid.seccomp.memory")
+	case "P0409":
+		if strings.HasPrefix(g.s.As, "podman") {
+			g.add(Grant{Flags: []string{"--security-opt", "unmask=" + beneath(g.s.Masked, g.path)}, What: say("grant.unmask", "path", g.path), Order: orderUnmask, Host: true})
+			return
+		}
+		g.add(Grant{Flags: []string{"--security-opt", "systempaths=unconfined"}, What: say("grant.systempaths"), Order: orderUnmask, Host: true})
 	case "P0403":
 		g.add(Grant{Flags: []string{"--device", g.path}, What: say("grant.device.node"), Order: orderOwn})
-		g.add(Grant{What: say("grant.mount.dev"), Order: orderUnmask})
+		g.add(g.remounted("dev", Grant{What: say("grant.mount.dev"), Order: orderUnmask}))
 	case "P0404":
-		g.add(Grant{What: say("grant.mount.exec", "path", g.path), Order: orderOwn})
+		g.add(g.remounted("exec", Grant{What: say("grant.mount.exec", "path", g.path), Order: orderOwn}))
 	case "P0408":
-		g.add(Grant{What: say("grant.mount.suid", "path", g.path), Order: orderUnmask})
+		g.add(g.remounted("suid", Grant{What: say("grant.mount.suid", "path", g.path), Order: orderUnmask}))
 	default:
 		g.add(Grant{What: say("grant.mount.rw", "path", g.path), Order: orderOwn})
 	}
+}
+
+// remounted adds the flag of run that gives the mount in question an option, where it is a tmpfs of the container's own.
+func (g *granter) remounted(option string, gr Grant) Grant {
+	at := ""
+	if g.q.file != nil {
+		at = g.q.file.Mount
+	}
+	if p, ok := g.s.place(g.path); ok && p.Type == "tmpfs" && p.Path != "/dev" && (at == "" || at == p.Path) {
+		gr.Flags = []string{"--tmpfs", p.Path + ":" + option}
+	}
+	return gr
 }
 
 func dirOf(p string) string {

@@ -314,6 +314,11 @@ func (q *Inquiry) lifted(o Outcome) {
 		return
 	}
 	if q.everything {
+		if q.partial != nil && o.ended(*q.partial) && len(q.gone(o)) <= len(q.gone(*q.partial)) {
+			q.lift = q.partialLift // it brings no more than what was suspected
+			q.reach(*q.partial)
+			return
+		}
 		q.vain = q.alikeFirst(o) || o.ended(q.first) && q.stillRefused(o)
 		if !q.vain {
 			q.reach(o) // something of it helped: what, no factor tells
@@ -375,7 +380,7 @@ func (q *Inquiry) stillRefused(o Outcome) bool {
 // sameCall says that two refusals are of one call, if by different layers.
 func sameCall(a, b Refusal) bool {
 	return a.Event.Kind == b.Event.Kind && a.Event.Arch == b.Event.Arch && a.Event.Nr == b.Event.Nr &&
-		a.Event.Comm == b.Event.Comm && callOf(a.Event) == callOf(b.Event)
+		a.Event.Comm == b.Event.Comm && sameArgs(a.Event, b.Event)
 }
 
 // stack puts the layers that answered a call once the first were lifted behind those.
@@ -603,7 +608,9 @@ func (q *Inquiry) weigh(a *Answer, cause []Factor, confirmed bool) {
 	a.Code = a.Layers[0].Code
 	a.Known = confirmed
 	ends := q.goal != nil && !q.goal.ended(q.first)
-	a.Fatal = mattered && ends || !confirmed && q.first.failed() && q.last(a)
+	// What failed and fails otherwise now had more than one thing against it.
+	failed := q.first.failed() && q.goal != nil && q.goal.failed() && q.last(a)
+	a.Fatal = mattered && (ends || failed) || !confirmed && q.first.failed() && q.last(a)
 	if a.Refusal.Silent && a.Refusal.Event.Kind == event.Exec && mattered {
 		a.Fatal = true // the program runs, but as somebody else than it was made to
 	}
@@ -736,7 +743,9 @@ func (q *Inquiry) verdicts(e *Explanation, confirmed bool) {
 		e.Notes = append(e.Notes, say("note.everything"))
 	}
 	for _, f := range q.unable {
-		e.Notes = append(e.Notes, say("note.unable", "factor", f.String()))
+		if !slices.Contains(e.Unable, f) {
+			e.Unable = append(e.Unable, f)
+		}
 	}
 	if !q.opt.NoRun && q.cause == nil && !q.flaky && !q.vain && len(q.tried) >= q.opt.Max {
 		e.Notes = append(e.Notes, say("note.bounded", "n", itoa(q.opt.Max)))

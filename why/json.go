@@ -3,7 +3,10 @@ package why
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
+	"porthole/event"
+	"porthole/event/decode"
 	"porthole/seccomp/profile"
 )
 
@@ -59,6 +62,7 @@ type (
 	JSONGrant struct {
 		Flags       []string `json:"flags"`
 		Command     bool     `json:"command,omitempty"`
+		With        []string `json:"with,omitempty"`
 		What        string   `json:"what"`
 		Opens       []string `json:"opens"`
 		Capability  string   `json:"capability,omitempty"`
@@ -82,7 +86,7 @@ func (e Explanation) JSON(l Lang) []byte {
 	for i, a := range e.Refusals {
 		ev := a.Refusal.Event
 		r := JSONRefusal{
-			Code: a.Code, Title: t.say(headline(a, a.Layers[0])), Call: asked(ev).String(), Process: JSONProcess{ev.Comm, ev.PID, ev.Exe},
+			Code: a.Code, Title: t.say(headline(a, a.Layers[0])), Call: callText(ev), Process: JSONProcess{ev.Comm, ev.PID, ev.Exe},
 			Count: a.Refusal.Count, Fatal: a.Fatal, Tolerated: a.Tolerated && !a.Fatal, Silent: a.Refusal.Silent,
 			Layers: t.layers(a.Layers), Experiments: []JSONExperiment{}, Grants: []JSONGrant{}, Avoid: []JSONAdvice{},
 		}
@@ -99,7 +103,7 @@ func (e Explanation) JSON(l Lang) []byte {
 			}
 		}
 		for _, g := range grants {
-			j := JSONGrant{Flags: g.Flags, Command: g.Command, What: t.say(g.What), Opens: g.Opens, Capability: g.Caps, ReachesHost: g.Host, Proof: g.Proof}
+			j := JSONGrant{Flags: g.Flags, Command: g.Command, With: g.With, What: t.say(g.What), Opens: g.Opens, Capability: g.Caps, ReachesHost: g.Host, Proof: g.Proof}
 			if j.Flags == nil {
 				j.Flags = []string{}
 			}
@@ -113,10 +117,17 @@ func (e Explanation) JSON(l Lang) []byte {
 		}
 		d.Refusals = append(d.Refusals, r)
 	}
-	for _, n := range e.Notes {
-		d.Notes = append(d.Notes, t.say(n))
-	}
+	d.Notes = e.noted(t)
 	return indented(d)
+}
+
+// callText is the call as strace writes it.
+func callText(ev event.Event) string {
+	if ev.Kind == event.Exec {
+		s, _ := strings.CutSuffix(decode.Line(ev), " (AT_SECURE)")
+		return strings.TrimSuffix(s, " = 0")
+	}
+	return decode.Call(ev)
 }
 
 func indented(v any) []byte {

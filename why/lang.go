@@ -65,6 +65,9 @@ func readTable(l Lang) table {
 		default:
 			k, v, _ := strings.Cut(line, " = ")
 			key = strings.TrimSpace(k)
+			if n := len(v); n > 1 && v[0] == '"' && v[n-1] == '"' { // with blanks at its ends
+				v = v[1 : n-1]
+			}
 			t[key] = v
 		}
 	}
@@ -99,6 +102,8 @@ func (t table) say(m Message) string {
 		switch {
 		case m.P[i] == "when":
 			v = t.when(v)
+		case m.P[i] == "caps":
+			v = strings.ReplaceAll(v, " / ", t["or"])
 		case m.P[i] == "code":
 			v = t[v+".title"]
 		default:
@@ -117,6 +122,13 @@ func (t table) when(words string) string {
 	for _, w := range strings.Fields(words) {
 		if s, ok := t["when."+w]; ok {
 			w = s
+		} else if name, ok := strings.CutPrefix(w, "rlimit:"); ok {
+			name, zero := strings.CutSuffix(name, "=0")
+			key := "when.rlimit"
+			if zero {
+				key = "when.rlimit.zero"
+			}
+			w = t.say(say(key, "limit", "RLIMIT_"+strings.ToUpper(name)))
 		}
 		out = append(out, w)
 	}

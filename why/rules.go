@@ -99,7 +99,8 @@ type question struct {
 	path    string
 	errno   abi.Errno // 0: not known
 	who     *caps.State
-	port    int // bind: 0 if not known
+	port    int  // bind: 0 if not known
+	seen    bool // strings are what a watcher read: structs, too
 }
 
 // names are the words of a space-separated list.
@@ -412,6 +413,24 @@ var conditions = map[string]func(*Scene, *question) truth{
 		}
 		return unknown
 	},
+	"rt-group": func(s *Scene, _ *question) truth {
+		switch s.Realtime {
+		case NoBudget:
+			return yes
+		case SomeBudget:
+			return no
+		}
+		return unknown
+	},
+	"in-masked": func(s *Scene, q *question) truth {
+		if q.path == "" {
+			return unknown
+		}
+		if at := beneath(s.Masked, q.path); at == "" || at == q.path {
+			return no // a file that is masked is there, and empty
+		}
+		return unknown // it may not be on this machine at all
+	},
 	"ping-range": pingRange,
 	"low-port":   lowPort,
 	"device":     deviceDenied,
@@ -436,6 +455,9 @@ var conditions = map[string]func(*Scene, *question) truth{
 
 // open decides a word that stands for what nobody can see beforehand, where a watcher has seen it.
 func (s *Scene) open(word string, q *question) truth {
+	if t := s.shown(word, q); t != unknown {
+		return t
+	}
 	f := q.file
 	switch word {
 	case "exec-mode":

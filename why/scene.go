@@ -47,6 +47,7 @@ type Scene struct {
 	Devices    []specs.LinuxDeviceCgroup // nil: not known, or with Privileged not restricted
 	Rlimits    map[string]Limit          // by short name, "memlock"; absent: not known
 	Sysctls    map[string]string         // as the container sees them, over those of Facts; absent: not known
+	Realtime   Budget                    // of its control group
 	Chroot     bool                      // its root is not its mount namespace's
 	Isolated   map[string]bool           // which namespaces are its own and not the machine's: "net", "ipc", "uts", "pid"
 
@@ -61,6 +62,16 @@ type Place struct {
 	Path, Type string
 	Flags      []string // "ro", "nosuid", "nodev", "noexec"
 }
+
+// Budget says whether a control group may have realtime tasks (cpu.rt_runtime_us of cgroup v1, which begins at
+// 0 for each new group). The zero value is not known.
+type Budget int8
+
+// What is known of it.
+const (
+	NoBudget Budget = 1 + iota
+	SomeBudget
+)
 
 // Limit is a resource limit; -1 is unlimited.
 type Limit struct{ Soft, Hard int64 }
@@ -144,10 +155,10 @@ func (s *Scene) of(ev event.Event, all []event.Event) *Scene {
 			break
 		}
 	}
-	if ev.Own == 0 || home == 0 || ev.Own == home {
-		return s
-	}
 	t := *s
+	if t.Chroot = s.Chroot || ev.Chroot; ev.Own == 0 || home == 0 || ev.Own == home {
+		return &t
+	}
 	t.Owns, t.nested = map[string]bool{}, true
 	t.Nest(nil)
 	t.SetgroupsDenied = true // so is it where an ordinary user maps a group (user_namespaces(7))

@@ -33,10 +33,10 @@ func suspects(q *question, r Refusal, s *Scene) []Suspect {
 	}
 	behind := len(out) > 0
 	found := refusing(q, s)
-	certain := slices.ContainsFunc(found, func(f finding) bool { return f.sure })
+	certain := slices.ContainsFunc(found, func(f finding) bool { return f.sure || f.seen(r, found) })
 	for _, f := range found {
 		seen := f.seen(r, found)
-		if behind && !f.sure && !seen && f.met == 0 {
+		if behind && !f.sure && !seen && f.met == 0 || f.unasked(r, s) {
 			continue
 		}
 		if certain && !f.sure && !seen && f.met == 0 {
@@ -101,6 +101,20 @@ func (f finding) seen(r Refusal, all []finding) bool {
 		}
 	}
 	return slices.ContainsFunc(r.Denied, func(d event.Event) bool { return want.Has(d.Cap) })
+}
+
+// unasked says that the kernel never asked for the capability with which the rule would not refuse, though a
+// watcher would have seen it ask: so it was not this rule.
+func (f finding) unasked(r Refusal, s *Scene) bool {
+	want, _ := f.rule.capSet()
+	if want == 0 || f.lacking&want == 0 && !f.foreign || r.Event.Filtered || r.Silent || !s.Sight.Caps {
+		return false
+	}
+	switch r.Event.Errno { // with these a watcher tells every check: others may be kept back as noise
+	case abi.EPERM, abi.EACCES, eagain:
+		return !slices.ContainsFunc(r.Denied, func(d event.Event) bool { return want.Has(d.Cap) })
+	}
+	return false
 }
 
 // filterSuspect is seccomp's part: seen answering, or found to by running the filter.
@@ -232,13 +246,7 @@ func (s *Scene) filterCode(call profile.Call, q *question, refuses bool, act sec
 	return "P0104", say("detail.filter.unnamed", "call", name, "profile", s.Profile.Name, "action", action.String()), "default action " + action.String()
 }
 
-func orNone(set caps.Set) string {
-	var out []string
-	for _, c := range set.List() {
-		out = append(out, c.String())
-	}
-	return strings.Join(out, " / ")
-}
+func orNone(set caps.Set) string { return capsText(set, false) }
 
 // joinTests collects what arguments would do: "arg0 == 0x8, 0x20000", or "arg0 & 0x7e020000 == 0x0".
 func joinTests(list string, tests []seccomp.Cond) string {
@@ -282,6 +290,14 @@ func (f finding) suspects(q *question, s *Scene, seen bool) []Suspect {
 	granted := q.who.Bounding & want &^ q.who.Effective
 	if q.who.Bounding.Includes(existing(caps.All, s.Facts.Kernel)) && !s.Privileged {
 		granted = 0 // no container: everybody has them all in the bounding set
+	}
+	if q.call == "capset" {
+		if missing, _ := q.raised(); missing != 0 {
+			sus := capSuspect(missing.List()[0], q, s, proof, r.Source, false)
+			sus.Factors = []Factor{{Kind: CapHeld, Caps: missing}}
+			sus.Detail = say("detail.capset", "caps", capsText(missing, true))
+			return []Suspect{sus}
+		}
 	}
 	capFirst := f.foreign || granted != 0
 	if want != 0 && (r.Layer == Capability || capFirst) {
@@ -370,7 +386,8 @@ func (f finding) when() string { return strings.Join(f.open, " ") }
 
 func capsText(set caps.Set, all bool) string {
 	var out []string
-	for _, c := range set.List() {
+	const admin = caps.CAP_SYS_ADMIN // opens most, so it comes last
+	for _, c := range append(set.Without(caps.Of(admin)).List(), (set & caps.Of(admin)).List()...) {
 		out = append(out, c.String())
 	}
 	if all {
@@ -393,6 +410,9 @@ func (f finding) gate(q *question, s *Scene, proof Proof) Suspect {
 		}
 		value, _ := s.sysctl(name)
 		sus.Detail = say("detail.sysctl", "sysctl", strings.TrimSpace(name+" "+equals(value)))
+		if key, ok := strings.CutPrefix(q.path, "/proc/sys/"); ok && r.Code == "P0206" {
+			sus.Detail = say("detail.sysctl.host", "sysctl", strings.ReplaceAll(key, "/", "."))
+		}
 		if fac, ok := sysctlFactor(name); ok {
 			sus.Factors = []Factor{fac}
 		}
@@ -555,6 +575,8 @@ func (s *Scene) mountFactors(code Code, q *question) []Factor {
 		return []Factor{{Kind: WritePath, Path: at}}
 	case "P0402":
 		return []Factor{{Kind: SystemPaths}}
+	case "P0409":
+		return []Factor{{Kind: Unmask, Path: q.path}}
 	case "P0403":
 		return []Factor{{Kind: MountFlag, Path: at, Name: "nodev"}}
 	case "P0404":

@@ -8,6 +8,7 @@ import (
 	"porthole/abi"
 	"porthole/caps"
 	"porthole/event"
+	"porthole/event/decode"
 )
 
 // Text is the explanation as a person reads it: for each refusal that mattered code and headline, the
@@ -17,19 +18,19 @@ func (e Explanation) Text(l Lang) string {
 	w := &writer{t: t}
 	if len(e.Refusals) == 0 {
 		w.line("%s", t.say(say("text.nothing")))
-		for _, n := range e.Notes {
-			w.line("%s: %s", t["text.note"], t.say(n))
+		for _, n := range e.noted(t) {
+			w.wrapped(t["text.note"]+": ", n)
 		}
 		return w.String()
 	}
-	told := e.told()
-	for i, a := range e.Refusals[:told] {
+	told, rest := e.told()
+	for i, as := range told {
 		if i > 0 {
 			w.line("")
 		}
-		w.answer(e, a, i == 0)
+		w.answer(e, as, i == 0)
 	}
-	if rest := e.Refusals[told:]; len(rest) > 0 {
+	if len(rest) > 0 {
 		w.line("")
 		w.line("%s", t.say(say("text.also", "n", itoa(len(rest)))))
 		for _, a := range rest {
@@ -39,14 +40,27 @@ func (e Explanation) Text(l Lang) string {
 	return w.String()
 }
 
-// told is how many refusals are told at length: those that an experiment showed to matter, or else
-// the first.
-func (e Explanation) told() int {
-	n := 1
-	for n < len(e.Refusals) && e.Refusals[n].Effect && n < 4 {
-		n++
+// told are the refusals that are told at length: the first, and others that an experiment showed to
+// matter. Those of one reason are told together.
+func (e Explanation) told() (told [][]Answer, rest []Answer) {
+	for i, a := range e.Refusals {
+		j := slices.IndexFunc(told, func(o []Answer) bool { return alikeReason(o[0], a) })
+		switch {
+		case j >= 0 && a.Effect == told[j][0].Effect:
+			told[j] = append(told[j], a)
+		case i == 0 || a.Effect && len(told) < 4:
+			told = append(told, []Answer{a})
+		default:
+			rest = append(rest, a)
+		}
 	}
-	return n
+	return told, rest
+}
+
+// alikeReason says that two calls were refused by the same place for the same reason.
+func alikeReason(a, b Answer) bool {
+	x, y := a.Layers[0], b.Layers[0]
+	return x.Layer == y.Layer && x.Code == y.Code && x.Source == y.Source && x.Proof == y.Proof && slices.Equal(x.Factors, y.Factors) && len(x.Factors) > 0
 }
 
 type writer struct {
@@ -94,8 +108,9 @@ func pieces(s string) (out []string) {
 	return append(out, cur)
 }
 
-// answer tells of one refusal.
-func (w *writer) answer(e Explanation, a Answer, first bool) {
+// answer tells of a refusal, and of others for the same reason.
+func (w *writer) answer(e Explanation, as []Answer, first bool) {
+	a := as[0]
 	t, sus, ev := w.t, a.Layers[0], a.Refusal.Event
 	severity := t["text.error"]
 	head := t.say(headline(a, sus))
@@ -104,11 +119,17 @@ func (w *writer) answer(e Explanation, a Answer, first bool) {
 		head += t.say(say("text.carriedon", "comm", ev.Comm))
 	}
 	w.line("%s[%s]: %s", severity, a.Code, head)
-	who := ev.Comm
-	if ev.PID > 0 {
-		who += " (pid " + itoa(ev.PID) + ")"
+	for i, one := range as {
+		mark := "  --> "
+		if i > 0 {
+			mark = "      "
+		}
+		who := one.Refusal.Event.Comm
+		if pid := one.Refusal.Event.PID; pid > 0 {
+			who += " (pid " + itoa(pid) + ")"
+		}
+		w.line("%s%s   %s", mark, who, outcomeOf(one.Refusal))
 	}
-	w.line("  --> %s   %s", who, outcomeOf(a.Refusal))
 	for _, m := range remarks(a, e) {
 		w.wrapped("   |  ", t.say(m))
 	}
@@ -134,10 +155,34 @@ func (w *writer) answer(e Explanation, a Answer, first bool) {
 	}
 	if first {
 		w.help(e.Grants, e.Avoid)
-		for _, n := range e.Notes {
-			w.wrapped("  "+t["text.note"]+": ", t.say(n))
+		for _, n := range e.noted(t) {
+			w.wrapped("  "+t["text.note"]+": ", n)
 		}
 	}
+}
+
+// noted are the notes, and what could not be tried.
+func (e Explanation) noted(t table) (out []string) {
+	for _, n := range e.Notes {
+		out = append(out, t.say(n))
+	}
+	w := &writer{t: t}
+	var untried []string
+	why := ""
+	for _, f := range e.Unable {
+		s, _, _ := strings.Cut(w.factor(f), ", ")
+		s, _, _ = strings.Cut(s, "，")
+		untried = append(untried, s)
+	}
+	for _, x := range e.Experiments {
+		if x.Outcome.Err != nil && why == "" {
+			why = " (" + x.Outcome.Err.Error() + ")"
+		}
+	}
+	if untried != nil {
+		out = append(out, t.say(say("note.unable", "factor", strings.Join(untried, "; ")+why)))
+	}
+	return out
 }
 
 // headline names the layer.
@@ -155,33 +200,29 @@ func firstWord(s string) string { s, _, _ = strings.Cut(s, " "); return s }
 
 // brief is a call with the arguments that tell what it is for: paths, and flags that have names.
 func brief(c Call) string {
-	out := c
+	out := Call{Call: c.Call, Strings: map[int]string{}}
 	params := abi.Params(c.Name)
 	for i := range out.Args {
-		if i >= len(params) || params[i].Group == "" {
+		if i >= len(params) || params[i].Group == "" || i > 0 && out.Args[i].Value == 0 || strings.HasSuffix(abi.Flags(params[i].Group, out.Args[i].Value), "CLOEXEC") {
 			out.Args[i].Known = false
+		}
+	}
+	for i, s := range c.Strings {
+		if i < len(params) && (params[i].Kind == abi.KindPath || params[i].Kind == abi.KindString || params[i].Kind == abi.KindFD) {
+			out.Strings[i] = s
 		}
 	}
 	s := out.String()
 	return strings.NewReplacer("_, ", "", "(_)", "()").Replace(s)
 }
 
-// outcomeOf is the call as it was made, and what came back.
+// outcomeOf is the call as it was made and what came back, as strace writes it.
 func outcomeOf(r Refusal) string {
-	s := asked(r.Event).String()
-	if !strings.Contains(s, "(") {
-		s += "()"
-	}
-	switch {
-	case r.Event.Kind == event.Exec:
-		s += " = 0"
+	s := decode.Line(r.Event)
+	if r.Event.Kind == event.Exec {
 		if b := r.Event.Became; b != nil {
 			s += ", euid " + itoa(b.EUID)
 		}
-	case r.Silent && r.Event.Errno != 0:
-		s += ": " + r.Event.Errno.String()
-	case !r.Silent:
-		s += " = -" + r.Event.Errno.String()
 	}
 	if r.Count > 1 {
 		s += " ×" + itoa(r.Count)
@@ -235,7 +276,9 @@ func (w *writer) experiments(e Explanation, a Answer) {
 	var rows []row
 	controls, agreed := 1, 1
 	var done [][]Factor
+	var cause, alone, parts []row
 	for _, x := range e.Experiments {
+		lift := x.Experiment.Lift
 		if x.Experiment.Control {
 			if x.Result != NotRun {
 				controls++
@@ -245,16 +288,22 @@ func (w *writer) experiments(e Explanation, a Answer) {
 			}
 			continue
 		}
-		if slices.ContainsFunc(done, func(d []Factor) bool { return sameFactors(d, x.Experiment.Lift) }) {
+		if x.Result == NotRun || slices.ContainsFunc(done, func(d []Factor) bool { return sameFactors(d, lift) }) {
 			continue
 		}
-		done = append(done, x.Experiment.Lift)
-		result := w.result(x, a)
-		if e.Cause != nil && sameFactors(x.Experiment.Lift, e.Cause) {
-			result += "   " + t["text.cause"]
+		done = append(done, lift)
+		one := row{w.lifted(lift), w.result(x, a)}
+		switch {
+		case e.Cause != nil && sameFactors(lift, e.Cause):
+			one.result += "   " + t["text.cause"]
+			cause = append(cause, one)
+		case len(lift) == 1:
+			alone = append(alone, one)
+		case e.Cause == nil || !includes(lift, e.Cause): // more than the cause tells nothing more
+			parts = append(parts, one)
 		}
-		rows = append(rows, row{w.lifted(x.Experiment.Lift, e), result})
 	}
+	rows = slices.Concat(cause, parts, alone)
 	first := Tried{Outcome: Outcome{Exit: e.Exit, Signal: e.Signal, Events: []event.Event{a.Refusal.Event}}, Result: Same}
 	rows = append(rows, row{t.say(say("factor.control", "n", itoa(agreed), "m", itoa(controls))), w.result(first, a)})
 	most := 0
@@ -262,12 +311,26 @@ func (w *writer) experiments(e Explanation, a Answer) {
 		most = max(most, min(width(r.label), 74))
 	}
 	for _, r := range rows {
-		w.line("    %s %s %s", r.label, strings.Repeat(".", max(2, most+3-width(r.label))), r.result)
+		label := r.label
+		for { // too long for a line: broken behind a "+"
+			i := strings.LastIndex(label[:min(len(label), most+1)], " + ")
+			if width(label) <= most || i < 0 {
+				break
+			}
+			w.line("    %s", label[:i+2])
+			label = "  " + label[i+3:]
+		}
+		w.line("    %s %s %s", label, strings.Repeat(".", max(2, most+3-width(label))), r.result)
 	}
 }
 
+// includes says that all of part are in list.
+func includes(list, part []Factor) bool {
+	return !slices.ContainsFunc(part, func(f Factor) bool { return !slices.Contains(list, f) })
+}
+
 // lifted says what an experiment lifted.
-func (w *writer) lifted(lift []Factor, e Explanation) string {
+func (w *writer) lifted(lift []Factor) string {
 	var out []string
 	for _, f := range lift {
 		s := w.factor(f)
@@ -277,11 +340,7 @@ func (w *writer) lifted(lift []Factor, e Explanation) string {
 		}
 		out = append(out, s)
 	}
-	s := strings.Join(out, " + ")
-	if width(s) > 66 && len(lift) > 2 {
-		return w.t.say(say("factor.many", "n", itoa(len(lift)), "first", out[0]))
-	}
-	return s
+	return strings.Join(out, " + ")
 }
 
 // factor says what lifting it means.
@@ -296,6 +355,11 @@ func (w *writer) result(x Tried, a Answer) string {
 		return w.t["result.notrun"]
 	}
 	if x.Result == Works {
+		for _, ev := range x.Outcome.Events { // it went on after another refusal
+			if ev.Kind == event.Refused && !ev.Filtered && ev.Nr == a.Refusal.Event.Nr && ev.Arch == a.Refusal.Event.Arch && ev.Comm == a.Refusal.Event.Comm && ev.Errno != a.Refusal.Event.Errno {
+				return w.t.say(say("result.works.after", "errno", ev.Errno.String()))
+			}
+		}
 		return w.t["result.works"]
 	}
 	for _, ev := range x.Outcome.Events {
@@ -362,6 +426,9 @@ func (g Grant) Line() string {
 	s := strings.Join(out, " ")
 	if g.Command && len(g.Flags) > 3 && g.Flags[0] == "porthole" && g.Flags[1] == "profile" {
 		s += "   --security-opt seccomp=p.json"
+		if len(g.With) > 0 {
+			s += " " + strings.Join(g.With, " ")
+		}
 	}
 	return s
 }

@@ -129,6 +129,8 @@ func (c call) special() []string {
 		if c.num(at)&(0x40|0o20000000) == 0 { // neither O_CREAT nor O_TMPFILE: no mode
 			return c.upTo(at + 1)
 		}
+	case "execve":
+		return []string{c.behind(0), "..."}
 	case "fcntl":
 		switch c.num(1) {
 		case 1, 3, 9, 11, 1025, 1032, 1034: // those that only ask

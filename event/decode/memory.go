@@ -15,7 +15,7 @@ import (
 // behind writes what the i'th argument points at, where that was read, else the address.
 func (c call) behind(i int) string {
 	data, ok := c.Strings[i]
-	if !ok || c.Args[i] == 0 {
+	if !ok {
 		return pointer(c.Args[i])
 	}
 	var p abi.Param

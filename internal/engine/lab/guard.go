@@ -69,10 +69,13 @@ func (l *Lab) protect(cfg *container.Config) []guard {
 			continue // the filter refuses it
 		}
 		on = append(on, g)
+		halt := seccomp.Rule{Name: g.call, Action: stop, From: -1}
 		for _, v := range harmless[g.call] {
 			rules = append(rules, seccomp.Rule{Name: g.call, Action: seccomp.Allow, From: -1, Conds: []seccomp.Cond{{Arg: 0, Op: seccomp.EQ, Value: v}}})
+			// Said twice, since a rule that says what the default says does not count.
+			halt.Conds = append(halt.Conds, seccomp.Cond{Arg: 0, Op: seccomp.NE, Value: v})
 		}
-		rules = append(rules, seccomp.Rule{Name: g.call, Action: stop, From: -1})
+		rules = append(rules, halt)
 	}
 	if on == nil {
 		return nil

@@ -1,7 +1,12 @@
 package lab
 
 import (
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"porthole/event"
 	"porthole/facts"
@@ -30,7 +35,27 @@ func (l *Lab) SceneOf(cfg container.Config, f facts.Facts, sight event.Sight) (w
 	cond := profile.Conditions{Caps: bounding(cfg), Arch: f.Arch, Kernel: f.Kernel}
 	sc := why.FromSpec(s, p, cond, As(w.As), f, sight)
 	sc.Privileged = w.Security.Privileged
+	sc.Realtime = budget(s, f)
 	return sc, nil
+}
+
+// budget says whether the control group of a container may have realtime tasks. A kernel with
+// CONFIG_RT_GROUP_SCHED shows cpu.rt_runtime_us in cgroup v1, and gives a new group none
+// (sched_create_group, kernel/sched/core.c; init_tg_rt_entry, kernel/sched/rt.c).
+func budget(s *specs.Spec, f facts.Facts) why.Budget {
+	for _, h := range f.Cgroup.Hierarchies {
+		if h.V2 || !slices.Contains(h.Controllers, "cpu") {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(h.Mount, "cpu.rt_runtime_us")); err != nil {
+			return why.SomeBudget // groups have no budgets there
+		}
+		if r := s.Linux.Resources; r != nil && r.CPU != nil && r.CPU.RealtimeRuntime != nil && *r.CPU.RealtimeRuntime != 0 {
+			return why.SomeBudget
+		}
+		return why.NoBudget
+	}
+	return 0
 }
 
 // As is whose defaults a workload has: Docker's newest unless it says otherwise.

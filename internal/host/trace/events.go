@@ -19,7 +19,7 @@ func (w *Watcher) tell(r raw) {
 	ids := r.u64(recPID)
 	e := event.Event{
 		Time: int64(r.u64(recTime)), PID: int(ids >> 32), TID: int(uint32(ids)), Comm: r.text(recComm, 16),
-		Own: r.u64(recUserNS), Arch: registers.native,
+		Own: r.u64(recUserNS), Arch: registers.native, Chroot: r.chrooted(w.lay),
 	}
 	flags := r.u32(recFlags)
 	e.Who = w.who(r, recCred, flags, e.PID)
@@ -58,16 +58,32 @@ func (w *Watcher) program(e *event.Event, r raw) {
 	e.File = &event.File{Path: r.text(recData, readSize), Mode: r.u32(recFile)}
 	e.File.UID, e.File.GID = w.ids.inside(e.Own, e.PID, r.u32(recFile+4), r.u32(recFile+8))
 	e.Strings = map[int]string{0: e.File.Path}
-	fd, err := unix.Open(proc(e.PID, "exe"), unix.O_PATH|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return
-	}
-	defer unix.Close(fd)
-	// It may run something else by now.
-	if st, err := stat(fd); err == nil && st.Mode == e.File.Mode && st.Uid == r.u32(recFile+4) {
-		e.File.Caps = fileCaps(fd)
-		if v := w.view(e.PID, rootOf(r)); v != nil {
-			v.place(e.File, fd)
+	v := w.view(e.PID, rootOf(r))
+	// It may be gone, or run something else by now; then what stands at that path is looked at.
+	for _, open := range []func() (int, error){
+		func() (int, error) { return unix.Open(proc(e.PID, "exe"), unix.O_PATH|unix.O_CLOEXEC, 0) },
+		func() (int, error) {
+			if v == nil || !strings.HasPrefix(e.File.Path, "/") {
+				return -1, unix.ENOENT
+			}
+			return unix.Openat2(v.dir, e.File.Path, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS})
+		},
+	} {
+		fd, err := open()
+		if err != nil {
+			continue
+		}
+		st, err := stat(fd)
+		same := err == nil && st.Mode == e.File.Mode && st.Uid == r.u32(recFile+4)
+		if same {
+			e.File.Caps = fileCaps(fd)
+			if v != nil {
+				v.place(e.File, fd)
+			}
+		}
+		unix.Close(fd)
+		if same {
+			return
 		}
 	}
 }

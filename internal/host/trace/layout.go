@@ -33,7 +33,7 @@ type symbol struct {
 	Start, End uint64
 }
 
-const layoutVersion = "6 "
+const layoutVersion = "7 "
 
 // fields are what the programs read. Those that end in "?" some kernels do not have.
 var fields = []string{
@@ -47,6 +47,7 @@ var fields = []string{
 	"cred.uid", "cred.gid", "cred.suid", "cred.euid", "cred.fsuid", "cred.securebits",
 	"cred.cap_inheritable", "cred.cap_permitted", "cred.cap_effective", "cred.cap_bset", "cred.cap_ambient", "cred.user_ns",
 	"linux_binprm.file", "linux_binprm.filename", "linux_binprm.secureexec?",
+	"vfsmount.mnt_root?", "mount.mnt?", "mount.mnt_parent?", "mount.mnt_ns?", "mnt_namespace.root?",
 	"file.f_inode", "file.private_data", "inode.i_mode", "inode.i_uid", "inode.i_gid",
 	"files_struct.fdt", "fdtable.max_fds", "fdtable.fd", "socket.sk", "sock.__sk_common", "sock_common.skc_family", "sock.sk_protocol?",
 }
@@ -169,6 +170,16 @@ func (l *layout) types() error {
 		}
 	}
 	return nil
+}
+
+// mounts says that the programs can tell a chroot.
+func (l *layout) mounts() bool {
+	for _, f := range []string{"vfsmount.mnt_root", "mount.mnt", "mount.mnt_parent", "mount.mnt_ns", "mnt_namespace.root"} {
+		if _, ok := l.Offsets[f]; !ok {
+			return false
+		}
+	}
+	return true
 }
 
 // member finds the bit that a field begins at, also in structs and unions without a name.

@@ -276,6 +276,8 @@ func (b *builder) exit() asm.Instructions {
 	}
 	b.add(asm.JEq.Imm(asm.R1, 0, "emit"))
 	b.ifNr(asm.R3, "emit", everyone(), "execve", "execveat")
+	// To these EAGAIN says that a limit is reached.
+	b.ifNr(asm.R3, "emit", everyone(), "clone", "clone3", "fork", "vfork", "setuid", "setresuid", "setreuid", "mlock", "mlock2")
 	for _, e := range b.noise {
 		if e != abi.Errno(unix.ENOENT) {
 			b.add(asm.JEq.Imm(asm.R2, -int32(e), out))
@@ -417,10 +419,24 @@ func (b *builder) reserve() {
 	// The root directory, by the addresses of its mount and dentry: who has the same sees the same files.
 	// A task on its way out has none any more.
 	gone := b.fresh("rootless")
-	b.add(store8(asm.R9, recRoot, 0), store8(asm.R9, recRoot+8, 0))
+	for off := int16(recRoot); off < recSize; off += 8 {
+		b.add(store8(asm.R9, off, 0))
+	}
 	b.load(asm.R1, asm.R8, "task_struct.fs", asm.DWord)
 	b.add(asm.JEq.Imm(asm.R1, 0, gone))
 	b.kernel(asm.R9, recRoot, 16, asm.R1, b.off("fs_struct.root"))
+	if b.lay.mounts() {
+		// Where its mount begins, and where the mount namespace does: see chrooted.
+		outer := b.off("mount.mnt")
+		pointer := func(to int16, from int16, off int16) { // what the pointer in the record at from has at off
+			b.add(asm.LoadMem(asm.R3, asm.R9, from, asm.DWord), asm.JEq.Imm(asm.R3, 0, gone))
+			b.kernel(asm.R9, to, 8, asm.R3, off)
+		}
+		pointer(recHome, recRoot, b.off("vfsmount.mnt_root"))
+		pointer(recHome+8, recRoot, b.off("mount.mnt_parent")-outer)
+		pointer(recHome+16, recRoot, b.off("mount.mnt_ns")-outer)
+		pointer(recHome+16, recHome+16, b.off("mnt_namespace.root"))
+	}
 	b.at(gone)
 }
 

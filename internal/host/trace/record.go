@@ -18,7 +18,7 @@ import (
 //	304 the program's file: mode u32, uid u32, gid u32, unused u32
 //	320 lengths of what was read from pointers [4]u32, and that [4][256]
 //	1360 failed checks [6]: capability u64, target user namespace u64, kernel stack [16]u64
-//	2224 the root directory: mount u64, dentry u64
+//	2224 the root directory: mount u64, dentry u64; the mount's own root u64, its parent u64, its namespace's root u64
 const (
 	recKind, recFlags, recTime, recPID, recComm = 0, 4, 8, 16, 24
 	recResult, recNr, recArgs                   = 40, 48, 56
@@ -28,7 +28,8 @@ const (
 	recLens, recData                            = 320, 336
 	recCheck                                    = recData + maxReads*readSize
 	recRoot                                     = recCheck + maxChecks*checkSize
-	recSize                                     = recRoot + 16
+	recHome                                     = recRoot + 16
+	recSize                                     = recHome + 24
 
 	maxReads, readSize = 4, 256
 	maxChecks          = 6
@@ -178,7 +179,7 @@ func structSize(call string, i int) int {
 		return 16
 	case arg{"capset", 0}, arg{"capget", 0}:
 		return 8
-	case arg{"sched_setscheduler", 2}, arg{"sched_setparam", 1}:
+	case arg{"sched_setscheduler", 2}, arg{"sched_setparam", 1}, arg{"adjtimex", 0}, arg{"clock_adjtime", 1}:
 		return 4
 	}
 	return 0
@@ -192,6 +193,18 @@ func (r raw) u64(off int) uint64 { return binary.NativeEndian.Uint64(r[off:]) }
 func (r raw) text(off, size int) string {
 	b, _, _ := bytes.Cut(r[off:off+size], []byte{0})
 	return string(b)
+}
+
+// chrooted says that the caller's root is not where its mount namespace begins, as current_chrooted does
+// (fs/namespace.c): neither the root of the namespace's first mount, nor of the one that covers that.
+func (r raw) chrooted(l *layout) bool {
+	mount, dentry := r.u64(recRoot), r.u64(recRoot+8)
+	top, parent, first := r.u64(recHome), r.u64(recHome+8), r.u64(recHome+16)
+	if mount == 0 || first == 0 {
+		return false // not known
+	}
+	own := mount - uint64(l.Offsets["mount.mnt"]) // the struct mount that holds it
+	return dentry != top || own != first && parent != first
 }
 
 // cred is where a field of the credentials at off begins.
