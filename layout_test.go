@@ -35,6 +35,8 @@ var floors = map[string]int{
 	"internal/host/trace":    6,
 	"internal/host/probe":    6,
 
+	"workload/dialect/document": 5,
+
 	"plan": 5,
 	"why":  5,
 
@@ -58,6 +60,7 @@ var floors = map[string]int{
 	"internal/host/nofile": 1,
 
 	"near": 0,
+	"tree": 0,
 }
 
 // tools are programs and test support that stand outside the house: nothing in it imports them.

@@ -237,3 +237,9 @@ func DockerExecArgs(e workload.Exec) []string {
 	}
 	return append(append(a, e.Container), e.Args...)
 }
+
+// MountArgs writes one mount as the arguments of `docker run`.
+func MountArgs(m workload.Mount) []string {
+	flag, v := writeMount(m)
+	return []string{"--" + flag, v}
+}

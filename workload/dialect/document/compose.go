@@ -1,0 +1,775 @@
+package document
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"porthole/tree"
+	"porthole/workload"
+	"porthole/workload/dialect"
+)
+
+func compose() *Dialect {
+	return &Dialect{
+		Name: "compose", Also: []string{"docker-compose"}, Title: "Compose", File: "compose.yaml",
+		Source: "the Compose Specification (compose-spec/spec.md)",
+		About: `Of several services --container NAME takes one. Values are read as docker's flags of the same meaning, so what is
+refused there is refused here. Variables (` + "`$NAME`, `${NAME:-default}`" + ` and their kin) are filled in from the environment.
+(compose-go is not used: linked in, its JSON schema alone takes 5 ms of every start, and it reads files and the environment by itself.)`,
+		Kept: composeKept, Lost: composeLost, Wordless: composeWordless,
+		guess: func(_ string, n *tree.Node) bool {
+			if n == nil || n.Kind != tree.Map || !n.Has("services") {
+				return false
+			}
+			for _, key := range []string{"apiVersion", "kind", "ociVersion"} {
+				if n.Has(key) {
+					return false
+				}
+			}
+			return true
+		},
+		read: readCompose, write: writeCompose,
+	}
+}
+
+// composing is a service being read: what it says as docker's flags, which say what they mean.
+type composing struct {
+	*reading
+	root, s *tree.Node
+	args    []string
+	image   string
+	command []string
+}
+
+func readCompose(r *reading, text string) error {
+	docs, err := tree.Parse([]byte(text))
+	if err != nil {
+		return err
+	}
+	root := docs[0]
+	if len(docs) > 1 {
+		r.lose("document 2", "", "only the first is read")
+	}
+	var names []string
+	var services []*tree.Node
+	for name, s := range root.Get("services").Members() {
+		names, services = append(names, name), append(services, s)
+	}
+	if len(names) == 0 {
+		if err := root.Err(); err != nil {
+			return err
+		}
+		return errors.New("no services are in it")
+	}
+	at, err := named(names, r.o.Container)
+	if err != nil {
+		return err
+	}
+	for i, s := range services {
+		if i != at {
+			r.lose(s.Path, names[i], "a workload is one container; --container takes another")
+			s.Pass()
+		}
+	}
+	c := &composing{reading: r, root: root, s: services[at]}
+	if names[at] != unnamed {
+		c.w.Name = names[at]
+	}
+	c.read()
+	for key, n := range root.Members() {
+		if strings.HasPrefix(key, "x-") { // what the file keeps for its own anchors
+			n.Pass()
+		}
+	}
+	r.unread(root)
+	return root.Err()
+}
+
+// text is a scalar with its variables filled in.
+func (c *composing) text(n *tree.Node) string {
+	out, err := c.fill(n.Text(), 0)
+	if err != nil {
+		n.Fail("%v", err)
+	}
+	return out
+}
+
+func (c *composing) texts(n *tree.Node) (out []string) {
+	for _, e := range n.List() {
+		out = append(out, c.text(e))
+	}
+	return out
+}
+
+// flag says what n means as one of docker's flags, and has docker's reader look at it at once: so a mistake is known by
+// its place.
+func (c *composing) flag(n *tree.Node, args ...string) {
+	if _, err := dialect.Docker(append(slices.Clone(args), "image"), c.outside()); err != nil {
+		var refused *dialect.Refused
+		if errors.As(err, &refused) {
+			c.drop(n, refused.Reason)
+			return
+		}
+		// The memory limits are held against each other, which one alone can't be.
+		if args[0] != "--memory-swap" {
+			n.Fail("%v", err)
+			return
+		}
+	}
+	c.args = append(c.args, args...)
+}
+
+// outside is the caller's, with every seccomp document there where names alone are wanted.
+func (r *reading) outside() dialect.Outside {
+	o := r.o.Outside
+	if r.o.NamesOnly {
+		o.ReadFile = func(name string) ([]byte, error) {
+			if data, err := r.o.readFile(name); err == nil {
+				return data, nil
+			}
+			return []byte{}, nil
+		}
+	}
+	return o
+}
+
+// one says a scalar as a flag.
+func (c *composing) one(key, flag string) {
+	if n := c.s.Get(key); n.Set() {
+		if v := c.text(n); v != "" {
+			c.flag(n, "--"+flag, v)
+		}
+	}
+}
+
+func (c *composing) toggle(key, flag string) {
+	if n := c.s.Get(key); n.True() {
+		c.flag(n, "--"+flag)
+	}
+}
+
+// many says a list, or a scalar, each as a flag.
+func (c *composing) many(key, flag string) {
+	n := c.s.Get(key)
+	if n.Set() && n.Kind != tree.List {
+		c.flag(n, "--"+flag, c.text(n))
+		return
+	}
+	for _, e := range n.List() {
+		c.flag(e, "--"+flag, c.text(e))
+	}
+}
+
+// pairs says a map, or a list of NAME=VALUE.
+func (c *composing) pairs(n *tree.Node, flag string) {
+	if n.Set() && n.Kind == tree.List {
+		for _, e := range n.List() {
+			c.flag(e, "--"+flag, c.text(e))
+		}
+		return
+	}
+	for k, v := range n.Members() {
+		if v.Kind == tree.Null {
+			v.Pass()
+			if flag != "env" {
+				k += "="
+			}
+			c.flag(v, "--"+flag, k)
+			continue
+		}
+		c.flag(v, "--"+flag, k+"="+c.text(v))
+	}
+}
+
+func (c *composing) read() {
+	s := c.s
+	c.one("container_name", "name")
+	c.image = c.text(s.Get("image"))
+	if c.image == "" {
+		s.Fail("a service needs an image here: porthole builds none")
+		return
+	}
+	if n := s.Get("entrypoint"); n.Set() {
+		words := c.words(n)
+		if len(words) == 0 {
+			words = []string{""}
+		}
+		c.args = append(c.args, "--entrypoint", words[0])
+		c.command = words[1:]
+	}
+	c.command = append(c.command, c.words(s.Get("command"))...)
+	for _, f := range envFiles(s.Get("env_file")) {
+		name := c.o.abs(c.text(f.path))
+		if _, err := c.o.readFile(name); err != nil && (f.optional || c.o.NamesOnly) {
+			if !f.optional {
+				c.drop(f.path, "the file is not there: "+err.Error())
+			}
+			continue
+		}
+		c.flag(f.path, "--env-file", name)
+	}
+	c.pairs(s.Get("environment"), "env")
+	c.pairs(s.Get("labels"), "label")
+	c.pairs(s.Get("sysctls"), "sysctl")
+	for _, m := range [][2]string{{"working_dir", "workdir"}, {"user", "user"}, {"hostname", "hostname"}, {"stop_signal", "stop-signal"},
+		{"pid", "pid"}, {"ipc", "ipc"}, {"uts", "uts"}, {"userns_mode", "userns"}, {"cgroup", "cgroupns"},
+		{"mem_limit", "memory"}, {"memswap_limit", "memory-swap"}, {"cpus", "cpus"}, {"cpu_shares", "cpu-shares"}, {"cpuset", "cpuset-cpus"},
+		{"pids_limit", "pids-limit"}, {"oom_score_adj", "oom-score-adj"}, {"shm_size", "shm-size"}} {
+		c.one(m[0], m[1])
+	}
+	for _, m := range [][2]string{{"tty", "tty"}, {"stdin_open", "interactive"}, {"init", "init"}, {"privileged", "privileged"}, {"read_only", "read-only"}} {
+		c.toggle(m[0], m[1])
+	}
+	for _, m := range [][2]string{{"group_add", "group-add"}, {"cap_add", "cap-add"}, {"cap_drop", "cap-drop"}, {"tmpfs", "tmpfs"},
+		{"device_cgroup_rules", "device-cgroup-rule"}} {
+		c.many(m[0], m[1])
+	}
+	for _, e := range s.Get("security_opt").List() {
+		opt := c.text(e)
+		// A profile's path is from the project's directory.
+		if name, v, ok := strings.Cut(strings.Replace(opt, ":", "=", 1), "="); ok && name == "seccomp" && v != "unconfined" && v != "builtin" {
+			opt = "seccomp=" + c.o.abs(v)
+		}
+		c.flag(e, "--security-opt", opt)
+	}
+	if n := s.Get("stop_grace_period"); n.Set() {
+		d, err := time.ParseDuration(c.text(n))
+		if err != nil || d < 0 || d%time.Second != 0 || d > 1<<31*time.Second {
+			n.Fail("want whole seconds, as 1m30s, not %s", n.Text())
+		}
+		c.args = append(c.args, "--stop-timeout", strconv.Itoa(int(d/time.Second)))
+	}
+	c.network()
+	c.ulimits()
+	c.devices()
+	c.deploy()
+	c.volumes()
+	if s.Err() != nil {
+		return
+	}
+	args := c.args
+	if strings.HasPrefix(c.image, "-") {
+		args = append(args, "--")
+	}
+	run, err := dialect.Docker(append(append(args, c.image), c.command...), c.outside())
+	if err != nil {
+		s.Fail("%v", err)
+		return
+	}
+	name, mounts := c.w.Name, c.w.Mounts
+	c.w = run.Workload
+	if c.w.Name == "" {
+		c.w.Name = name
+	}
+	c.w.Mounts = append(c.w.Mounts, mounts...)
+	seen := map[string]bool{}
+	for i := range c.w.Mounts {
+		m := &c.w.Mounts[i]
+		if seen[m.Target] {
+			s.Fail("duplicate mount point: %s", m.Target)
+		}
+		seen[m.Target] = true
+	}
+	if c.o.NamesOnly && len(c.w.Security.SeccompDoc) == 0 {
+		c.w.Security.SeccompDoc = nil
+	}
+}
+
+type envFile struct {
+	path     *tree.Node
+	optional bool
+}
+
+func envFiles(n *tree.Node) (out []envFile) {
+	if n.Set() && n.Kind != tree.List {
+		return []envFile{{path: n}}
+	}
+	for _, e := range n.List() {
+		if e.Kind == tree.Map {
+			required := e.Get("required").Bool()
+			out = append(out, envFile{e.Get("path"), required != nil && !*required})
+		} else {
+			out = append(out, envFile{path: e})
+		}
+	}
+	return out
+}
+
+// words are a command: a list, or a line as a shell would take it apart.
+func (c *composing) words(n *tree.Node) []string {
+	if n.Set() && n.Kind == tree.List {
+		return c.texts(n)
+	}
+	words, err := split(c.text(n), nil)
+	if err != nil {
+		n.Fail("%v", err)
+	}
+	return words
+}
+
+func (c *composing) network() {
+	n := c.s.Get("network_mode")
+	if mode := c.text(n); mode != "" && mode != "bridge" && mode != "default" {
+		c.flag(n, "--network", mode)
+	}
+}
+
+func (c *composing) ulimits() {
+	for name, u := range c.s.Get("ulimits").Members() {
+		v := ""
+		if u.Kind == tree.Map {
+			v = c.text(u.Get("soft")) + ":" + c.text(u.Get("hard"))
+		} else {
+			v = c.text(u)
+		}
+		c.flag(u, "--ulimit", name+"="+v)
+	}
+}
+
+func (c *composing) devices() {
+	for _, e := range c.s.Get("devices").List() {
+		v := ""
+		if e.Kind == tree.Map {
+			v = c.text(e.Get("source"))
+			if t := c.text(e.Get("target")); t != "" {
+				v += ":" + t
+			}
+			if p := c.text(e.Get("permissions")); p != "" {
+				v += ":" + p
+			}
+		} else {
+			v = c.text(e)
+		}
+		c.flag(e, "--device", v)
+	}
+}
+
+// deploy has limits of its own, beneath those of the service itself.
+func (c *composing) deploy() {
+	limits := c.s.At("deploy", "resources", "limits")
+	for _, m := range [][3]string{{"cpus", "cpus", "cpus"}, {"memory", "mem_limit", "memory"}, {"pids", "pids_limit", "pids-limit"}} {
+		n := limits.Get(m[0])
+		if n.Set() && !c.s.Has(m[1]) {
+			c.flag(n, "--"+m[2], c.text(n))
+		}
+	}
+}
+
+func (c *composing) volumes() {
+	declared := c.root.Get("volumes")
+	for _, e := range c.s.Get("volumes").List() {
+		if e.Kind != tree.Map {
+			v := c.text(e)
+			source, rest, ok := strings.Cut(v, ":")
+			switch {
+			case ok && (strings.HasPrefix(source, ".") || strings.HasPrefix(source, "~")):
+				v = c.o.abs(source) + ":" + rest
+			case ok && !strings.HasPrefix(source, "/"):
+				v = c.volume(declared, source) + ":" + rest
+			}
+			c.flag(e, "--volume", v)
+			continue
+		}
+		c.mount(e, declared)
+	}
+}
+
+// volume is what a volume of the file is really called.
+func (c *composing) volume(declared *tree.Node, name string) string {
+	for key, d := range declared.Members() {
+		if key == name {
+			if n := c.text(d.Get("name")); n != "" {
+				return n
+			}
+			d.Get("external").Pass()
+		}
+	}
+	return name
+}
+
+// mount reads a volume in its long form.
+func (c *composing) mount(e, declared *tree.Node) {
+	m := workload.Mount{Type: workload.MountType(c.text(e.Get("type"))), Source: c.text(e.Get("source")), Target: c.text(e.Get("target")),
+		ReadOnly: e.Get("read_only").True(), Refer: e.Path}
+	bind, volume, tmpfs := e.Get("bind"), e.Get("volume"), e.Get("tmpfs")
+	switch m.Type {
+	case workload.Bind:
+		m.Source, m.CreateSource = c.o.abs(m.Source), true
+		if b := bind.Get("create_host_path").Bool(); b != nil {
+			m.CreateSource = *b
+		}
+		m.Propagation, m.Relabel = c.text(bind.Get("propagation")), c.text(bind.Get("selinux"))
+		switch n := bind.Get("recursive"); c.text(n) {
+		case "", "enabled":
+		case "disabled":
+			m.NonRecursive = true
+		case "writable":
+			m.SubReadOnly = "no"
+		case "readonly":
+			m.SubReadOnly = "yes"
+		default:
+			n.Fail("want enabled, disabled, writable or readonly")
+		}
+	case workload.Volume:
+		m.NoCopy = volume.Get("nocopy").True()
+		if m.Source != "" {
+			m.Source = c.volume(declared, m.Source)
+		}
+	case workload.Tmpfs:
+		if n := tmpfs.Get("size"); n.Set() {
+			w, err := dialect.Docker([]string{"--shm-size", c.text(n), "image"}, dialect.Outside{})
+			if err != nil {
+				n.Fail("%q is no size", n.Text())
+			}
+			m.Size = w.Workload.Limits.ShmSize
+		}
+		if n := tmpfs.Get("mode"); n.Set() {
+			text := n.Text()
+			base := 10
+			if digits, octal := strings.CutPrefix(strings.TrimPrefix(text, "0o"), "0"); octal || strings.HasPrefix(text, "0o") {
+				text, base = digits, 8
+			}
+			mode, err := strconv.ParseUint("0"+text, base, 32)
+			if err != nil || mode > 0o7777 {
+				n.Fail("%q is no mode", n.Text())
+			}
+			m.Mode = ptr(uint32(mode))
+		}
+	default:
+		c.drop(e, "porthole mounts bind, volume and tmpfs")
+		return
+	}
+	// What docker would refuse, porthole does; its own words say why.
+	plain := m
+	plain.Relabel = ""
+	run, err := dialect.Docker(append(dialect.MountArgs(plain), "image"), c.outside())
+	if err != nil {
+		e.Fail("%v", err)
+		return
+	}
+	m.Target = run.Workload.Mounts[0].Target
+	if m.Relabel != "" && m.Relabel != "z" && m.Relabel != "Z" {
+		bind.Get("selinux").Fail("want z or Z")
+	}
+	c.w.Mounts = append(c.w.Mounts, m)
+}
+
+// fill puts the environment's values in for $NAME, ${NAME} and its forms with :-, -, :?, ?, :+ and +; $$ is one $.
+func (c *composing) fill(s string, depth int) (string, error) {
+	if !strings.Contains(s, "$") {
+		return s, nil
+	}
+	if depth > 8 {
+		return "", errors.New("variables more than 8 deep in one another")
+	}
+	env := func(name string) (string, bool) {
+		if c.o.Outside.Env == nil {
+			return "", false
+		}
+		return c.o.Outside.Env(name)
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] != '$' {
+			b.WriteByte(s[i])
+			continue
+		}
+		rest := s[i+1:]
+		switch {
+		case strings.HasPrefix(rest, "$"):
+			b.WriteByte('$')
+			i++
+		case strings.HasPrefix(rest, "{"):
+			inner, ok := braced(rest[1:])
+			if !ok {
+				return "", fmt.Errorf("%q: a ${ has no end", s)
+			}
+			v, err := c.braces(inner, env, depth)
+			if err != nil {
+				return "", err
+			}
+			b.WriteString(v)
+			i += len(inner) + 2
+		default:
+			name := variable(rest)
+			if name == "" {
+				return "", fmt.Errorf("%q: a $ that begins no name is written $$", s)
+			}
+			v, _ := env(name)
+			b.WriteString(v)
+			i += len(name)
+		}
+	}
+	return b.String(), nil
+}
+
+// braced is what stands before the } that ends it.
+func braced(s string) (string, bool) {
+	depth := 0
+	for i := range len(s) {
+		switch {
+		case s[i] == '{':
+			depth++
+		case s[i] == '}' && depth == 0:
+			return s[:i], true
+		case s[i] == '}':
+			depth--
+		}
+	}
+	return "", false
+}
+
+// variable is the name that s begins with, or "".
+func variable(s string) string {
+	i := 0
+	for i < len(s) && (s[i] == '_' || 'a' <= s[i]|0x20 && s[i]|0x20 <= 'z' || i > 0 && '0' <= s[i] && s[i] <= '9') {
+		i++
+	}
+	return s[:i]
+}
+
+func (c *composing) braces(inner string, env func(string) (string, bool), depth int) (string, error) {
+	name := variable(inner)
+	op := inner[len(name):]
+	v, set := env(name)
+	if name == "" {
+		return "", fmt.Errorf("${%s}: no name", inner)
+	}
+	if op == "" {
+		return v, nil
+	}
+	if rest, ok := strings.CutPrefix(op, ":"); ok {
+		op, set = rest, set && v != ""
+	}
+	if op == "" {
+		return "", fmt.Errorf("${%s}: what follows the name is not known", inner)
+	}
+	word := op[1:]
+	switch op[0] {
+	case '-':
+		if set {
+			return v, nil
+		}
+		return c.fill(word, depth+1)
+	case '+':
+		if !set {
+			return "", nil
+		}
+		return c.fill(word, depth+1)
+	case '?':
+		if set {
+			return v, nil
+		}
+		return "", fmt.Errorf("the variable %s is wanted: %s", name, word)
+	}
+	return "", fmt.Errorf("${%s}: what follows the name is not known", inner)
+}
+
+// writeCompose writes a file of one service.
+func writeCompose(w *writing) ([]byte, error) {
+	var s tree.Object
+	esc := func(v string) string { return strings.ReplaceAll(v, "$", "$$") }
+	all := func(vs []string) (out []string) {
+		for _, v := range vs {
+			out = append(out, esc(v))
+		}
+		return out
+	}
+	name := unnamed
+	if w.Name != "" {
+		name = w.Name
+		s.Put("container_name", take(&w.Name))
+	}
+	s.Put("image", esc(take(&w.Image)))
+	if w.Entrypoint != nil {
+		if entry := take(&w.Entrypoint); len(entry) == 0 {
+			s.Put("entrypoint", []string{""})
+		} else {
+			s.Put("entrypoint", all(entry[:1]))
+			if len(entry) > 1 {
+				w.lose("Entrypoint", strings.Join(entry[1:], " "), "docker's client takes one word: the others begin the command")
+				w.lose("Args", strings.Join(entry[1:], " "), "they begin with the entry point's other words")
+				w.Args = append(slices.Clone(entry[1:]), w.Args...)
+			}
+		}
+	}
+	s.Say("command", all(take(&w.Args)))
+	var env []string
+	for i := range w.Env {
+		if e := &w.Env[i]; e.Name != "" {
+			v := take(e)
+			if v.Value == nil {
+				env = append(env, esc(v.Name))
+			} else {
+				env = append(env, esc(v.Name+"="+*v.Value))
+			}
+		}
+	}
+	s.Say("environment", env)
+	pairs := func(m map[string]string) (o tree.Object) {
+		for _, k := range slices.Sorted(maps.Keys(m)) {
+			o.Put(k, esc(m[k]))
+		}
+		return o
+	}
+	s.Say("labels", pairs(take(&w.Labels)))
+	s.Say("working_dir", esc(take(&w.Dir)))
+	s.Say("user", esc(take(&w.User)))
+	s.Say("group_add", all(take(&w.Groups)))
+	s.Say("hostname", esc(take(&w.Hostname)))
+	s.Say("tty", take(&w.TTY))
+	s.Say("stdin_open", take(&w.Stdin))
+	s.Say("init", take(&w.Init))
+	s.Say("stop_signal", take(&w.StopSignal))
+	if w.StopWait != nil && *w.StopWait >= 0 && *w.StopWait%time.Second == 0 {
+		s.Put("stop_grace_period", take(&w.StopWait).String())
+	}
+	sec := &w.Security
+	s.Say("privileged", take(&sec.Privileged))
+	s.Say("cap_add", all(take(&sec.CapAdd)))
+	s.Say("cap_drop", all(take(&sec.CapDrop)))
+	s.Say("security_opt", all(securityOpts(w)))
+	s.Say("read_only", take(&w.Root.ReadOnly))
+	s.Say("pid", take(&w.NS.PID))
+	s.Say("ipc", take(&w.NS.IPC))
+	s.Say("uts", take(&w.NS.UTS))
+	s.Say("userns_mode", takeIf(&w.NS.User, w.NS.User == "host"))
+	s.Say("cgroup", take(&w.NS.Cgroup))
+	s.Say("network_mode", take(&w.NS.Network))
+	volumes, tmpfs, declared := composeMounts(w, esc)
+	s.Say("tmpfs", tmpfs)
+	s.Say("volumes", volumes)
+	var devices, rules []string
+	for i := range w.Devices {
+		if d := take(&w.Devices[i]); d.Rule != "" {
+			rules = append(rules, d.Rule)
+		} else {
+			devices = append(devices, esc(d.Source+":"+d.Target+":"+d.Access))
+		}
+	}
+	s.Say("devices", devices)
+	s.Say("device_cgroup_rules", rules)
+	l := &w.Limits
+	s.Say("mem_limit", take(&l.Memory))
+	s.Say("memswap_limit", take(&l.MemorySwap))
+	if n := take(&l.NanoCPUs); n != 0 {
+		s.Put("cpus", decimal(n))
+	}
+	s.Say("cpu_shares", int64(take(&l.CPUShares)))
+	s.Say("cpuset", take(&l.CpusetCpus))
+	if l.PidsLimit != nil {
+		s.Put("pids_limit", *take(&l.PidsLimit))
+	}
+	var ulimits tree.Object
+	for i := range l.Ulimits {
+		u := take(&l.Ulimits[i])
+		ulimits.Put(u.Name, tree.Object{{Key: "soft", Value: u.Soft}, {Key: "hard", Value: u.Hard}})
+	}
+	s.Say("ulimits", ulimits)
+	if l.OOMScoreAdj != nil {
+		s.Put("oom_score_adj", *take(&l.OOMScoreAdj))
+	}
+	s.Say("shm_size", take(&l.ShmSize))
+	s.Say("sysctls", pairs(take(&w.Sysctls)))
+	file := tree.Object{{Key: "services", Value: tree.Object{{Key: name, Value: s}}}}
+	file.Say("volumes", declared)
+	return file.YAML()
+}
+
+// securityOpts takes what --security-opt says.
+func securityOpts(w *writing) (opts []string) {
+	s := &w.Security
+	if name := w.seccompName(); name != "" {
+		opts = append(opts, "seccomp="+name)
+	}
+	for _, b := range []struct {
+		name string
+		at   **bool
+	}{{"no-new-privileges", &s.NoNewPrivs}, {"writable-cgroups", &s.WritableCgroups}} {
+		if *b.at != nil {
+			opts = append(opts, fmt.Sprintf("%s=%t", b.name, *take(b.at)))
+		}
+	}
+	if v := take(&s.SystemPaths); v != "" {
+		opts = append(opts, "systempaths="+v)
+	}
+	if v := take(&s.AppArmor); v != "" {
+		opts = append(opts, "apparmor="+v)
+	}
+	for _, l := range take(&s.Labels) {
+		opts = append(opts, "label="+l)
+	}
+	return opts
+}
+
+func composeMounts(w *writing, esc func(string) string) (volumes []any, tmpfs []string, declared tree.Object) {
+	for i := range w.Mounts {
+		m := &w.Mounts[i]
+		if m.Type == workload.Tmpfs && m.Size == 0 && m.Mode == nil && !m.ReadOnly && !strings.Contains(m.Target, ":") && len(m.Options) > 0 {
+			tmpfs = append(tmpfs, esc(take(&m.Target)+":"+strings.Join(take(&m.Options), ",")))
+			take(&m.Type)
+			continue
+		}
+		if m.Type == workload.Volume && m.Source != "" && !workload.ValidName(m.Source) {
+			w.loseMount(i, "it is no name of a volume")
+			continue
+		}
+		v := tree.Object{{Key: "type", Value: string(take(&m.Type))}}
+		kind := v[0].Value.(string)
+		source := take(&m.Source)
+		v.Say("source", esc(source))
+		v.Put("target", esc(take(&m.Target)))
+		v.Say("read_only", take(&m.ReadOnly))
+		var o tree.Object
+		switch kind {
+		case "bind":
+			o.Put("create_host_path", take(&m.CreateSource))
+			o.Say("propagation", take(&m.Propagation))
+			o.Say("selinux", take(&m.Relabel))
+			switch {
+			case take(&m.NonRecursive):
+				o.Put("recursive", "disabled")
+			case m.SubReadOnly == "no":
+				take(&m.SubReadOnly)
+				o.Put("recursive", "writable")
+			case m.SubReadOnly == "yes" && o[len(o)-1].Value == "rprivate": // docker wants both
+				take(&m.SubReadOnly)
+				o.Put("recursive", "readonly")
+			}
+		case "volume":
+			o.Say("nocopy", take(&m.NoCopy))
+			if source != "" {
+				declared.Put(source, tree.Object{{Key: "name", Value: source}})
+			}
+		case "tmpfs":
+			o.Say("size", take(&m.Size))
+			if m.Mode != nil {
+				o.Put("mode", int64(*take(&m.Mode)))
+			}
+		}
+		v.Say(kind, o)
+		volumes = append(volumes, v)
+	}
+	return volumes, tmpfs, declared
+}
+
+// What a workload says that has no word here, and why.
+var composeWordless = []Row{
+	{Member: "Entrypoint", Why: "docker's client takes one word: the others begin the command"},
+	{Member: "Args", Why: "of an entry point of several words, they begin with the others"},
+	{Member: "Security.Seccomp", Why: "a document that no file holds can't be named; `convert --seccomp FILE` writes one"},
+	{Member: "Security.SeccompDoc", Why: "the line names a file"},
+	{Member: "Security.MaskedPaths", Why: "docker masks its own list, or with systempaths=unconfined nothing"},
+	{Member: "Security.ReadonlyPaths", Why: "docker has its own list, or with systempaths=unconfined none"},
+	{Member: "Mounts[].Options", Why: "a bind's and a volume's can't be said, and a tmpfs's only without a size, mode or ro of its own"},
+	{Member: "NS.User", Why: "docker run has --userns host alone: the daemon decides the rest"},
+	{Member: "As", Why: "which release runs it the file can't say"},
+	{Member: "Mounts[].SubReadOnly", Why: "docker takes readonly with the propagation rprivate alone"},
+	{Member: "StopWait", Why: "a grace period can't be without end"},
+	{Member: "Limits.CpusetMems", Why: "Compose has cpuset alone"},
+}
