@@ -63,6 +63,10 @@ func (b *builder) settle(mnt Slot) {
 
 // setPlaced changes the attributes of a directory's mount that has its place already.
 func (b *builder) setPlaced(mnt Slot, set uint64, why string) {
+	if b.foreign && mnt != b.root {
+		b.setOver(mnt, set, why)
+		return
+	}
 	if b.setAttr(mnt, set, 0, false, why); b.f.Features.MountSetattr {
 		return
 	}

@@ -30,9 +30,12 @@ type builder struct {
 	directory uint64         // O_DIRECTORY and O_NOFOLLOW of the architecture
 	nofollow  uint64
 
-	spaces     spaces // what happens to each namespace
-	shielded   bool   // nobody may trace the child before execve
-	denyGroups bool   // setgroups(2) is denied in the user namespace that is entered
+	spaces     spaces         // what happens to each namespace
+	options    []mountOptions // of each mount
+	heeds      bool           // a mount is to see what the host mounts later: see checkMounts
+	foreign    bool           // the mount namespace is not the container's own: see foreign.go
+	shielded   bool           // nobody may trace the child before execve
+	denyGroups bool           // setgroups(2) is denied in the user namespace that is entered
 
 	root    Slot // the new root
 	cwd     Slot

@@ -28,7 +28,7 @@ func Compile(s *specs.Spec, opt Options, f facts.Facts) (*Plan, error) {
 	for _, stage := range []func() error{
 		b.begin, b.openPaths, b.waitIDs, b.enter,
 		b.makeRoot, b.mounts, b.devices, b.workdir, b.waitNetwork, b.sysctls, b.protect, b.pivot,
-		b.console, b.lock, b.names, b.label, b.process,
+		b.console, b.lock, b.names, b.label, b.process, b.scheduler,
 		b.waitStart, b.finish,
 	} {
 		if err := stage(); err != nil {
@@ -95,8 +95,6 @@ func (b *builder) check() error {
 		return errors.New("root.path: missing")
 	case s.Linux.IntelRdt != nil:
 		return errors.New("linux.intelRdt: not supported")
-	case s.Linux.MemoryPolicy != nil:
-		return errors.New("linux.memoryPolicy: not supported")
 	case len(s.Linux.NetDevices) > 0:
 		return errors.New("linux.netDevices: not supported")
 	}
@@ -119,14 +117,25 @@ func (b *builder) check() error {
 			return fmt.Errorf("%s: a second %q", where, n.Type)
 		case n.Path == "":
 			b.spaces.fresh |= flag
-		case flag == newNS:
-			return fmt.Errorf("%s.path: the root filesystem is built in a new mount namespace, not in one that exists", where)
 		default:
 			b.spaces.joined = append(b.spaces.joined, joined{flag: flag, name: string(n.Type), path: n.Path})
 		}
 	}
-	if b.spaces.fresh&newNS == 0 {
-		return errors.New("linux.namespaces: \"mount\" is missing: the root filesystem is built in the container's own mount namespace")
+	if err := b.checkForeign(); err != nil {
+		return err
+	}
+	if err := b.checkMounts(); err != nil {
+		return err
+	}
+	if p := s.Linux.RootfsPropagation; p != "" && propagations[p] == 0 {
+		return fmt.Errorf("linux.rootfsPropagation: %q: want private, slave, shared or unbindable, or one of them with an r in front", p)
+	}
+	if a := s.Process.ExecCPUAffinity; a != nil { // of those that join it, and wrong already now
+		for where, list := range map[string]string{"initial": a.Initial, "final": a.Final} {
+			if _, err := bitList(list); err != nil {
+				return fmt.Errorf("process.execCPUAffinity.%s: %w", where, err)
+			}
+		}
 	}
 	if b.spaces.fresh&newUser != 0 && len(s.Linux.UIDMappings) == 0 {
 		return errors.New("linux.uidMappings: missing: a new user namespace needs them")
@@ -243,7 +252,7 @@ func (b *builder) early() {
 	b.in(&b.p.Before, func() {
 		for i := range b.spaces.joined {
 			j := &b.spaces.joined[i]
-			if b.joinsUser() || j.flag != newPID && !(b.spaces.fresh&newUser != 0 && j.flag != newTime) {
+			if j.flag == newNS || b.joinsUser() || j.flag != newPID && !(b.spaces.fresh&newUser != 0 && j.flag != newTime) {
 				continue
 			}
 			j.early = true
@@ -307,7 +316,7 @@ func (b *builder) waitIDs() error {
 func (b *builder) enter() error {
 	enter := func(want bool) {
 		for _, j := range b.spaces.joined {
-			if !j.early && (j.flag == newUser) == want {
+			if !j.early && j.flag != newNS && (j.flag == newUser) == want {
 				b.call("setns", j.slot, j.flag).because("share that " + j.name + " namespace")
 			}
 		}

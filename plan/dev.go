@@ -35,8 +35,8 @@ var devLinks = [][2]string{{"fd", "/proc/self/fd"}, {"stdin", "/proc/self/fd/0"}
 
 // devices fills /dev, unless the spec binds one of the host's there.
 func (b *builder) devices() error {
-	for _, m := range b.s.Mounts {
-		if o, _ := parseOptions(m); o.bind && path.Clean(m.Destination) == "/dev" {
+	for i, m := range b.s.Mounts {
+		if b.options[i].bind && path.Clean(m.Destination) == "/dev" {
 			return nil
 		}
 	}
@@ -177,7 +177,7 @@ func (b *builder) console() error {
 		// Not only when it starts: whoever has the caller's own may wait for them to be closed.
 		b.call("dup3", b.tty, fd, 0).because(name + " is the terminal")
 	}
-	if b.spaces.fresh&newNS == 0 {
+	if b.spaces.fresh&newNS == 0 && !b.foreign {
 		return nil // /dev is a running container's
 	}
 	dev := b.devDir()

@@ -37,7 +37,7 @@ func TestRefused(t *testing.T) {
 		{"a zero byte", func(s *specs.Spec, _ *given, _ *facts.Facts) { s.Process.Env = []string{"A=\x00B"} }, "process.env: \"A=\\x00B\" has a zero byte"},
 		{"a relative working directory", func(s *specs.Spec, _ *given, _ *facts.Facts) { s.Process.Cwd = "x" }, "process.cwd: \"x\" is not an absolute path"},
 		{"no root", func(s *specs.Spec, g *given, _ *facts.Facts) { g.Root, s.Root = Root{}, nil }, "root.path: missing"},
-		{"no mount namespace", func(s *specs.Spec, _ *given, _ *facts.Facts) { drop(s, specs.MountNamespace) }, "\"mount\" is missing"},
+		{"no mount namespace", func(s *specs.Spec, _ *given, _ *facts.Facts) { drop(s, specs.MountNamespace) }, "no \"mount\" namespace of the container's own: this kernel (6.12)"},
 		{"two pid namespaces", func(s *specs.Spec, _ *given, _ *facts.Facts) {
 			s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.PIDNamespace})
 		}, "linux.namespaces[6]: a second \"pid\""},
@@ -52,7 +52,7 @@ func TestRefused(t *testing.T) {
 		{"a directory as /proc", add(specs.Mount{Destination: "/proc", Type: "bind", Source: "/evil"}), "mounts[10]: /proc: only procfs may be mounted at /proc"},
 		{"a mount inside /proc", add(specs.Mount{Destination: "/proc/self/attr", Type: "tmpfs"}), "nothing may be mounted there: it is inside /proc"},
 		{"a mount over the root", add(specs.Mount{Destination: "/..", Type: "tmpfs"}), "the root filesystem stands there"},
-		{"an id-mapped mount", add(specs.Mount{Destination: "/x", Type: "bind", Source: "/x", Options: []string{"idmap"}}), "id-mapped mounts are not supported"},
+		{"an id-mapped mount", add(specs.Mount{Destination: "/x", Type: "bind", Source: "/x", Options: []string{"idmap"}}), "mounts[10]: /x: options: \"idmap\": no mapping to use"},
 		{"tmpcopyup", add(specs.Mount{Destination: "/x", Type: "ramfs", Options: []string{"tmpcopyup"}}), "\"tmpcopyup\" is for a tmpfs"},
 		{"an option too long", add(specs.Mount{Destination: "/x", Type: "overlay", Options: []string{"lowerdir=/" + strings.Repeat("a", 255)}}), "lowerdir: 256 bytes, and fsconfig(2) takes 255"},
 		{"a sysctl of the machine", sysctl("kernel.panic"), "linux.sysctl: \"kernel.panic\": belongs to the whole machine"},

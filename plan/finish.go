@@ -18,18 +18,10 @@ func (b *builder) process() error {
 	if pr.NoNewPrivileges {
 		b.call("prctl", prSetNoNewPrivs, 1, 0, 0, 0).because("set-id files give nothing from here on")
 	}
-	if err := b.scheduler(); err != nil {
+	if err := b.persona(); err != nil {
 		return err
 	}
-	if p := b.s.Linux.Personality; p != nil {
-		persona := map[specs.LinuxPersonalityDomain]uint64{specs.PerLinux: 0, specs.PerLinux32: 8}
-		v, ok := persona[p.Domain]
-		if !ok || len(p.Flags) > 0 {
-			return fmt.Errorf("linux.personality: %q with %d flags is not supported; want LINUX or LINUX32", p.Domain, len(p.Flags))
-		}
-		b.call("personality", v).because("linux.personality")
-	}
-	return nil
+	return b.memory()
 }
 
 // label has the LSM change the process's label at execve. The file is one of our own procfs: a
@@ -69,46 +61,6 @@ func (b *builder) label() error {
 	if text := pr.SelinuxLabel; text != "" {
 		open("exec")
 		b.call("write", b.to("attr"), &Mem{Bytes: []byte(text)}, len(text)).because(text)
-	}
-	return nil
-}
-
-var schedPolicies = map[specs.LinuxSchedulerPolicy]uint32{
-	specs.SchedOther: 0, specs.SchedFIFO: 1, specs.SchedRR: 2, specs.SchedBatch: 3, specs.SchedISO: 4, specs.SchedIdle: 5, specs.SchedDeadline: 6,
-}
-
-var schedFlags = map[specs.LinuxSchedulerFlag]uint64{
-	specs.SchedFlagResetOnFork: 0x01, specs.SchedFlagReclaim: 0x02, specs.SchedFlagDLOverrun: 0x04, specs.SchedFlagKeepPolicy: 0x08,
-	specs.SchedFlagKeepParams: 0x10, specs.SchedFlagUtilClampMin: 0x20, specs.SchedFlagUtilClampMax: 0x40,
-}
-
-var ioClasses = map[specs.IOPriorityClass]int{specs.IOPRIO_CLASS_RT: 1, specs.IOPRIO_CLASS_BE: 2, specs.IOPRIO_CLASS_IDLE: 3}
-
-// scheduler sets struct sched_attr (linux/sched/types.h), and the priority of input and output.
-func (b *builder) scheduler() error {
-	if s := b.s.Process.Scheduler; s != nil {
-		policy, ok := schedPolicies[s.Policy]
-		if !ok {
-			return fmt.Errorf("process.scheduler.policy: %q is unknown", s.Policy)
-		}
-		var flags uint64
-		for _, f := range s.Flags {
-			bit, ok := schedFlags[f]
-			if !ok {
-				return fmt.Errorf("process.scheduler.flags: %q is unknown", f)
-			}
-			flags |= bit
-		}
-		attr := halfWords(48, policy, uint32(flags), 0, uint32(s.Nice), uint32(s.Priority))
-		attr.Bytes = append(attr.Bytes, words(s.Runtime, s.Deadline, s.Period).Bytes...)
-		b.call("sched_setattr", 0, attr, 0).because("process.scheduler: " + string(s.Policy))
-	}
-	if p := b.s.Process.IOPriority; p != nil {
-		class, ok := ioClasses[p.Class]
-		if !ok || p.Priority < 0 || p.Priority > 7 {
-			return fmt.Errorf("process.ioPriority: class %q, priority %d: want a class IOPRIO_CLASS_* and 0 to 7", p.Class, p.Priority)
-		}
-		b.call("ioprio_set", 1, 0, class<<13|p.Priority).because("process.ioPriority") // IOPRIO_WHO_PROCESS
 	}
 	return nil
 }

@@ -41,7 +41,7 @@ var bornCalls = []string{"clone", "exit_group", "setsid", "ioctl"}
 
 func join(process *specs.Process, opt JoinOptions, f facts.Facts, bornFirst bool) (*Plan, error) {
 	b := newBuilder(f)
-	b.s = &specs.Spec{Process: process, Linux: &specs.Linux{}}
+	b.s = &specs.Spec{Process: process, Linux: &specs.Linux{Personality: opt.Personality, MemoryPolicy: opt.MemoryPolicy}}
 	b.o = &Options{ID: opt.ID, File: opt.File, NoKeyring: opt.NoKeyring, Seccomp: opt.Seccomp, Inherit: opt.Inherit, DieWithParent: opt.DieWithParent, NoFile: opt.NoFile, ChownStdio: opt.ChownStdio, Refer: opt.Refer}
 	b.denyGroups = opt.DenyGroups
 	switch {
@@ -49,7 +49,7 @@ func join(process *specs.Process, opt JoinOptions, f facts.Facts, bornFirst bool
 		return nil, errors.New("process.args: empty: there is nothing to run")
 	case !strings.HasPrefix(process.Cwd, "/"):
 		return nil, fmt.Errorf("process.cwd: %q is not an absolute path", process.Cwd)
-	case opt.Namespaces&newNS == 0 && opt.Namespaces != 0:
+	case opt.Namespaces&newNS == 0 && opt.Namespaces != 0 && opt.Root == "":
 		return nil, errors.New("exec: the container has no mount namespace of its own: its root filesystem cannot be told")
 	}
 	if err := errors.Join(b.checkStrings(), b.checkFeatures()); err != nil {
@@ -63,6 +63,12 @@ func join(process *specs.Process, opt JoinOptions, f facts.Facts, bornFirst bool
 		b.intoCgroup()
 	}
 
+	// A schedule that is not handed on the process is given itself; and who is told of its filter is told of it,
+	// and not of the one that makes it.
+	filtered := bornFirst
+	if opt.Namespaces&newPID != 0 {
+		bornFirst = bornFirst || ownSchedule(process.Scheduler) || opt.Seccomp != nil && opt.Seccomp.Listener && f.UID == 0
+	}
 	born := func() {
 		if opt.Namespaces&newPID != 0 {
 			b.shield()
@@ -80,10 +86,25 @@ func join(process *specs.Process, opt JoinOptions, f facts.Facts, bornFirst bool
 	if err := b.label(); err != nil {
 		return nil, err
 	}
+	if a := process.ExecCPUAffinity; a != nil {
+		if err := b.affinity("process.execCPUAffinity.initial", a.Initial, "where it runs until it is in its groups"); err != nil {
+			return nil, err
+		}
+	}
 	b.gate(GateIDs, "it is in its groups", "it is to be in the container's groups before it is in the container")
+	if a := process.ExecCPUAffinity; a != nil {
+		if err := b.affinity("process.execCPUAffinity.final", a.Final, "where it runs from now on"); err != nil {
+			return nil, err
+		}
+	}
 	b.enterTarget(opt)
 	if err := errors.Join(b.console(), b.process()); err != nil {
 		return nil, err
+	}
+	if !bornFirst {
+		if err := b.scheduler(); err != nil {
+			return nil, err
+		}
 	}
 	b.call("umask", b.umask()).because("what its process starts with")
 	b.gate(GateStart, "it is to start", "everything is set up")
@@ -95,6 +116,11 @@ func join(process *specs.Process, opt JoinOptions, f facts.Facts, bornFirst bool
 	b.chdir()
 	if bornFirst {
 		born()
+		if err := b.scheduler(); err != nil {
+			return nil, err
+		}
+	}
+	if filtered {
 		b.note("the profile does not allow %s: the process is made before the filter is installed, and seen in the container while it still has privileges", and(bornCalls))
 	}
 	late := process.NoNewPrivileges && (opt.Seccomp == nil || !opt.Seccomp.Listener || bornFirst)
@@ -116,6 +142,11 @@ func join(process *specs.Process, opt JoinOptions, f facts.Facts, bornFirst bool
 // enterTarget enters the container and opens what is needed of it. The root is that of the mount
 // namespace: setns(2) makes it ours.
 func (b *builder) enterTarget(opt JoinOptions) {
+	top := NoSlot
+	if opt.Root != "" {
+		b.call("openat", atFDCWD, opt.Root, oPath|b.directory|oCloexec).because("the container's root, which is not that of its mount namespace")
+		top = b.to("top")
+	}
 	if opt.Namespaces != 0 {
 		why := "into the container"
 		if opt.Namespaces&newPID != 0 {
@@ -128,6 +159,10 @@ func (b *builder) enterTarget(opt JoinOptions) {
 	}
 	if !b.o.NoKeyring {
 		b.keyring()
+	}
+	if top != NoSlot {
+		b.call("fchdir", top)
+		b.call("chroot", ".").because("its root is this one's, too")
 	}
 	b.call("openat", atFDCWD, "/", oPath|b.directory|oCloexec).because("the container's root")
 	b.root = b.to("root")

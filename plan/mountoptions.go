@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -21,6 +20,7 @@ type mountOptions struct {
 	mode               bool        // data has a mode
 	readOnly           bool
 	copyUp             bool // tmpcopyup
+	idMap, idMapDeep   bool // idmap, ridmap
 }
 
 // attrs are the words that change a mount's attributes: what they set, and what they clear. Each
@@ -45,8 +45,8 @@ var ignored = map[string]bool{
 	"iversion": true, "noiversion": true, "remount": true, "newinstance": true,
 }
 
-// parseOptions sorts the words. It fails on what porthole cannot do and must not leave undone.
-func parseOptions(m specs.Mount) (o mountOptions, err error) {
+// parseOptions sorts the words.
+func parseOptions(m specs.Mount) (o mountOptions) {
 	o.bind = m.Type == "bind"
 	for _, w := range m.Options {
 		key, value, hasValue := strings.Cut(w, "=")
@@ -68,7 +68,7 @@ func parseOptions(m specs.Mount) (o mountOptions, err error) {
 		case w == "tmpcopyup":
 			o.copyUp = true
 		case w == "idmap" || w == "ridmap":
-			return o, fmt.Errorf("options: %q: id-mapped mounts are not supported", w)
+			o.idMap, o.idMapDeep = true, w == "ridmap"
 		case hasValue:
 			o.data = append(o.data, [2]string{key, value})
 			o.mode = o.mode || key == "mode"
@@ -77,12 +77,12 @@ func parseOptions(m specs.Mount) (o mountOptions, err error) {
 		}
 	}
 	o.readOnly = o.set&attrRdonly != 0
-	return o, nil
+	return o
 }
 
 // MountOptions lists, sorted, the words that porthole itself knows in a mount's options; others are the filesystem's.
 func MountOptions() []string {
-	words := []string{"bind", "rbind", "tmpcopyup"}
+	words := []string{"bind", "rbind", "tmpcopyup", "idmap", "ridmap"}
 	for w := range attrs {
 		words = append(words, w, "r"+w)
 	}

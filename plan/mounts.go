@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"sort"
@@ -44,37 +45,60 @@ func (b *builder) mounts() error {
 	return nil
 }
 
-func (b *builder) mount(i int, m specs.Mount) error {
-	o, err := parseOptions(m)
-	if err != nil {
-		return err
+// checkMounts reads the options of all mounts, and refuses what porthole cannot do and must not leave undone.
+func (b *builder) checkMounts() error {
+	b.options = make([]mountOptions, len(b.s.Mounts))
+	for i, m := range b.s.Mounts {
+		b.options[i] = parseOptions(m)
+		o := &b.options[i]
+		if err := b.checkMount(m, o); err != nil {
+			return fmt.Errorf("mounts[%d]: %s: %w", i, m.Destination, err)
+		}
+		b.heeds = b.heeds || o.bind && o.propagation&(msShared|msSlave) != 0
 	}
+	// With layers, or where the host is to hear of mounts, or by a mapped root, such sources are opened ahead instead.
+	b.heeds = b.heeds && len(b.o.Root.Layers) == 0 && !b.mappedRoot() && propagations[b.s.Linux.RootfsPropagation]&msShared == 0
+	return nil
+}
+
+func (b *builder) checkMount(m specs.Mount, o *mountOptions) error {
 	dest := path.Clean("/" + m.Destination)
 	switch {
+	case m.Destination == "":
+		return errors.New("destination: missing")
 	case dest == "/":
-		return fmt.Errorf("destination: the root filesystem stands there")
+		return errors.New("destination: the root filesystem stands there")
+	case o.bind && m.Source == "":
+		return errors.New("source: missing: what is to be bound?")
+	case !o.bind && m.Type == "":
+		return errors.New("type: missing: neither a filesystem nor a bind mount")
 	case o.copyUp && (m.Type != "tmpfs" || o.bind):
-		return fmt.Errorf("options: \"tmpcopyup\" is for a tmpfs")
+		return errors.New("options: \"tmpcopyup\" is for a tmpfs")
 	case o.copyUp && len(b.o.Root.Layers) > 0:
-		return fmt.Errorf("options: \"tmpcopyup\" is not supported where the root filesystem is made of layers")
-	case len(m.UIDMappings)+len(m.GIDMappings) > 0:
-		return fmt.Errorf("uidMappings: id-mapped mounts are not supported")
+		return errors.New("options: \"tmpcopyup\" is not supported where the root filesystem is made of layers")
 	}
-	if err := checkProc(dest, m, o); err != nil {
+	if err := checkProc(dest, m, *o); err != nil {
 		return err
 	}
+	if !o.bind {
+		for _, d := range append(o.data, [2]string{"source", m.Source}) {
+			if len(d[1]) > maxOption {
+				return fmt.Errorf("options: %s: %d bytes, and fsconfig(2) takes %d", d[0], len(d[1]), maxOption)
+			}
+		}
+	}
+	return b.checkIDMap(m, o)
+}
+
+func (b *builder) mount(i int, m specs.Mount) error {
+	o, dest := b.options[i], path.Clean("/"+m.Destination)
 	if m = b.substitute(m, &o); o.bind {
 		tree, early := b.clone[i]
 		if !early {
-			tree = b.bindSource(m, o, false)
+			tree = b.bindSource(m, o, b.heeds || b.foreign)
 		}
 		b.attach(tree, b.place(dest, tree), "bind "+m.Source)
 		return nil
-	}
-	for _, d := range append(o.data, [2]string{"source", m.Source}) {
-		if len(d[1]) > maxOption {
-			return fmt.Errorf("options: %s: %d bytes, and fsconfig(2) takes %d", d[0], len(d[1]), maxOption)
-		}
 	}
 	if m.Type == "cgroup" || m.Type == "cgroup2" {
 		return b.cgroup(dest, m, o)
@@ -89,6 +113,9 @@ func (b *builder) mount(i int, m specs.Mount) error {
 		mode = 0o1777
 	}
 	mnt := b.newFS(m, o)
+	if o.propagation&^msRec&(msShared|msUnbindable) != 0 { // it begins as private, of which slave makes no more
+		b.setPropagation(mnt, o.propagation&^msRec, o.propagation&msRec != 0)
+	}
 	p := b.dirPlace(dest, mode)
 	stat := NoSlot
 	if like && p.name == "" {
@@ -189,11 +216,8 @@ func (b *builder) openSourcesHere() error {
 	}
 	for i, m := range b.s.Mounts {
 		b.refer("mounts[%d]", i)
-		o, err := parseOptions(m)
-		if err != nil {
-			return fmt.Errorf("mounts[%d]: %s: %w", i, m.Destination, err)
-		}
-		if m = b.substitute(m, &o); o.bind && (b.mappedRoot() || o.propagation&(msShared|msSlave) != 0) {
+		o := b.options[i]
+		if m = b.substitute(m, &o); o.bind && (b.mappedRoot() || !b.heeds && !b.foreign && o.propagation&(msShared|msSlave) != 0) {
 			b.clone[i] = b.bindSource(m, o, true)
 		}
 	}
@@ -250,6 +274,7 @@ func (b *builder) bindSource(m specs.Mount, o mountOptions, early bool) Slot {
 	if o.deepSet|o.deepClear != 0 {
 		b.setAttr(tree, o.deepSet, o.deepClear, true, strings.Join(m.Options, ","))
 	}
+	b.idMap(tree, m, o)
 	if extra := append(o.unknown, o.flags...); len(extra)+len(o.data) > 0 {
 		for _, d := range o.data {
 			extra = append(extra, d[0]+"="+d[1])

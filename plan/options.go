@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"github.com/opencontainers/runtime-spec/specs-go"
+
 	"porthole/seccomp"
 	"porthole/seccomp/filter"
 )
@@ -64,6 +66,11 @@ type JoinOptions struct {
 	// Namespaces are the CLONE_NEW* bits of those to enter: where the container's differ from ours.
 	Namespaces uint64
 	DenyGroups bool // setgroups(2) is denied in the container's user namespace
+	// Root, where not "", is a path to the container's root (/proc/PID/root), where that is not the root of its mount namespace.
+	Root string
+
+	Personality  *specs.LinuxPersonality  // the container's, which its config.json has outside of process
+	MemoryPolicy *specs.LinuxMemoryPolicy // likewise
 
 	Inherit       int
 	DieWithParent bool

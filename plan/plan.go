@@ -34,6 +34,9 @@ type Plan struct {
 	// is copied into that, before it is attached.
 	CopyUps []CopyUp
 
+	// IDMaps are the user namespaces whose ids mounts take: package container makes them before the clone.
+	IDMaps []IDMap
+
 	Notes []string // what the plan does otherwise than asked, for the user
 
 	// Heir, where not zero, is the slot with the pid of the process in which the plan ends, where that is
@@ -215,8 +218,9 @@ type Mem struct {
 	Ptrs  []Ptr
 }
 
-// Ptr puts the address of To, 8 bytes, at Off.
+// Ptr puts 8 bytes at Off: the address of To, or where To is nil the value of Slot, which launch.Options.Fds fills.
 type Ptr struct {
-	Off int
-	To  *Mem
+	Off  int
+	To   *Mem
+	Slot Slot
 }

@@ -15,8 +15,15 @@ import (
 //	root  the new root        mask  an empty read-only directory
 //	u3 w3 upper and work directory of layer 3, mounted at o3 and moved from there to its target
 func (b *builder) makeRoot() error {
-	b.call("mount", nil, "/", nil, msRec|msPrivate, nil).because("what is mounted from here on stays in this namespace")
 	r := b.o.Root
+	switch {
+	case b.foreign:
+		return b.foreignRoot(r.Path)
+	case b.heeds:
+		b.call("mount", nil, "/", nil, msRec|msSlave, nil).because("what the host mounts is still seen, and what is mounted from here on stays in this namespace")
+	default:
+		b.call("mount", nil, "/", nil, msRec|msPrivate, nil).because("what is mounted from here on stays in this namespace")
+	}
 	if len(r.Layers) == 0 {
 		return b.rootFromPath(r.Path)
 	}
@@ -53,6 +60,9 @@ func (b *builder) rootFromPath(dir string) error {
 	if b.root == NoSlot { // else it was opened while the host's mounts were still shared
 		b.call("open_tree", atFDCWD, dir, openTreeClone|openTreeCloexec|atRecursive).because("the root filesystem").tag("root")
 		b.root = b.to("root")
+		if b.heeds {
+			b.propagate(b.root, msPrivate)
+		}
 	}
 	if len(b.s.Linux.MaskedPaths) > 0 {
 		b.emptyDir(dir)
@@ -203,6 +213,10 @@ func (b *builder) workdir() error {
 
 // pivot makes the new root "/" and detaches the old one with all that was mounted on the way.
 func (b *builder) pivot() error {
+	if b.foreign {
+		b.enterForeign()
+		return nil
+	}
 	b.call("fchdir", b.root).because("into the new root")
 	if b.o.NoPivot {
 		b.call("mount", ".", "/", nil, msMove, nil).because("an initramfs cannot be pivoted away")
@@ -226,6 +240,10 @@ func (b *builder) lock() error {
 		b.from = ""
 	}
 	if flag := propagations[b.s.Linux.RootfsPropagation]; flag&(msShared|msSlave|msUnbindable) != 0 {
+		if b.foreign {
+			b.setPropagation(b.root, flag&^msRec, flag&msRec != 0)
+			return nil
+		}
 		b.call("mount", nil, "/", nil, flag, nil).because("linux.rootfsPropagation")
 	}
 	return nil

@@ -142,10 +142,14 @@ func policy(s *specs.LinuxSeccomp, f facts.Facts) (*seccomp.Policy, error) {
 		return nil, err
 	}
 	p, _ := doc.Resolve(profile.Conditions{Arch: f.Arch, Kernel: f.Kernel})
-	if s.ListenerPath == "" && slices.ContainsFunc(p.Rules, func(r seccomp.Rule) bool { return r.Action == seccomp.Notify }) {
+	if s.ListenerPath == "" && notifies(&p) {
 		return nil, errors.New("linux.seccomp.listenerPath: missing: there is a rule SCMP_ACT_NOTIFY and nobody to notify")
 	}
 	return &p, nil
+}
+
+func notifies(p *seccomp.Policy) bool {
+	return slices.ContainsFunc(p.Rules, func(r seccomp.Rule) bool { return r.Action == seccomp.Notify })
 }
 
 // making are what a command line says of a container's making.
@@ -206,16 +210,21 @@ func (b *bundle) config(a *app, m making, f facts.Facts) (container.Config, erro
 		OCI: &container.OCI{Config: b.raw, NoPivot: m.noPivot, NoKeyring: m.noKeyring, Bundle: container.Bundle{
 			OCIVersion: s.Version, Dir: b.dir, Rootfs: real, Annotations: s.Annotations, UID: os.Geteuid(),
 			Hooks: s.Hooks, Listener: b.listens(),
-			SharedPIDs: !slices.ContainsFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.PIDNamespace && n.Path == "" }),
+			SharedPIDs: !b.makes(specs.PIDNamespace), SharedMounts: !b.makes(specs.MountNamespace),
 		}},
 	}
 	c.Inherit, err = inherited(m.preserve, &s.Process.Env)
 	return c, err
 }
 
+// makes says that the container has a new namespace of this kind.
+func (b *bundle) makes(t specs.LinuxNamespaceType) bool {
+	return slices.ContainsFunc(b.spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == t && n.Path == "" })
+}
+
 // listens says that somebody is told of calls that the filter stops.
 func (b *bundle) listens() bool {
-	return b.spec.Linux.Seccomp != nil && b.spec.Linux.Seccomp.ListenerPath != ""
+	return b.sec != nil && b.spec.Linux.Seccomp.ListenerPath != "" && notifies(b.sec)
 }
 
 // givable says which of our standard files may be given to the program's user: what the engine made for it, and

@@ -42,12 +42,11 @@ func sendFile(socket string, text []byte, f *os.File) error {
 
 // notify hands the listener of an installed filter to whoever listens at linux.seccomp.listenerPath, with the
 // container's state (runtime-spec, config-linux.md, "The Container Process State").
-func (a *app) notify(b *bundle, s *container.State, listener *os.File) error {
+// pid is the process whose filter it is.
+func (a *app) notify(b *bundle, s *container.State, status container.Status, pid int, listener *os.File) error {
 	defer listener.Close()
 	st := specs.ContainerProcessState{Version: b.spec.Version, Fds: []string{specs.SeccompFdName}, Metadata: b.spec.Linux.Seccomp.ListenerMetadata}
-	if s != nil {
-		st.Pid, st.State = s.Pid, s.OCI(container.Running)
-	}
+	st.Pid, st.State = pid, s.OCI(status)
 	data, err := json.Marshal(st)
 	if err != nil {
 		return err

@@ -96,7 +96,7 @@ func (a *app) make(m making, keep bool) (*container.Container, *bundle, error) {
 	var c *container.Container
 	if b.listens() {
 		// Fetched when the program starts: by another process then, or else by this one.
-		cfg.Watch = func(l *os.File) { a.told = a.notify(b, c.State, l) }
+		cfg.Watch = func(l *os.File) { a.told = a.notify(b, c.State, container.Created, c.Pid(), l) }
 	}
 	claim, err := container.NewClaim(a.root, m.id)
 	if errors.Is(err, container.ErrExists) {
@@ -229,7 +229,7 @@ func (a *app) begin(s *container.State, dir string, fa facts.Facts) error {
 		if err != nil {
 			return err
 		}
-		watch = func(l *os.File) { a.told = a.notify(b, s, l) }
+		watch = func(l *os.File) { a.told = a.notify(b, s, container.Created, s.Pid, l) }
 	}
 	err := s.Begin(ctx, dir, watch, func() (container.Config, error) {
 		b, err := kept()

@@ -100,11 +100,11 @@ func (a *app) join(id string, args []string, x session) (int, error) {
 		return 0, errors.New("cannot use console socket if runc will not detach or allocate tty")
 	}
 	cfg := container.ExecConfig{
-		Process: p, Facts: fa, Policy: b.sec, NoFile: nofile.Limit(),
+		Process: p, Facts: fa, Policy: b.sec, Linux: b.spec.Linux, NoFile: nofile.Limit(),
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, ChownStdio: givable(),
 	}
 	if b.listens() {
-		cfg.Watch = func(l *os.File) { a.told = a.notify(b, s, l) }
+		cfg.Agent = func(pid int, l *os.File) { a.told = a.notify(b, s, container.Running, pid, l) }
 	}
 	if cfg.Inherit, err = inherited(x.preserve, &p.Env); err != nil {
 		return 0, err

@@ -108,6 +108,11 @@ func (c *Container) create(ctx context.Context, cfg Config, opt plan.Options) er
 		return err
 	}
 	defer done()
+	mapped, err := idMaps(p.IDMaps, fds)
+	if err != nil {
+		return err
+	}
+	defer mapped()
 	keep := ""
 	if cfg.OCI != nil && cfg.OCI.Keep {
 		keep = c.Dir

@@ -24,7 +24,9 @@ type ExecConfig struct {
 	File    string // what is executed, where that is not process.args[0]
 	Facts   facts.Facts
 	Policy  *seccomp.Policy // nil: no filter
+	Linux   *specs.Linux    // the container's, of which personality and memoryPolicy count; may be nil
 	Watch   func(listener *os.File)
+	Agent   func(pid int, listener *os.File) // as Watch, for whoever wants to know of which process
 
 	Stdin, Stdout, Stderr *os.File // as in Config
 	ChownStdio            [3]bool
@@ -88,13 +90,19 @@ func (s *State) Exec(ctx context.Context, cfg ExecConfig) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	sec, err := seccompOption(cfg.Policy, cfg.Watch != nil, nil)
+	sec, err := seccompOption(cfg.Policy, cfg.Watch != nil || cfg.Agent != nil, nil)
 	if err != nil {
 		return nil, err
 	}
 	opt := plan.JoinOptions{
 		ID: s.ID, File: cfg.File, Seccomp: sec, Namespaces: spaces, Inherit: cfg.Inherit, DieWithParent: cfg.Owned, NoFile: cfg.NoFile,
 		ChownStdio: cfg.ChownStdio, NoKeyring: cfg.NoKeyring, Refer: cfg.Refer,
+	}
+	if cfg.Linux != nil {
+		opt.Personality, opt.MemoryPolicy = cfg.Linux.Personality, cfg.Linux.MemoryPolicy
+	}
+	if s.Bundle != nil && s.Bundle.SharedMounts {
+		opt.Root = "/proc/" + strconv.Itoa(s.Pid) + "/root"
 	}
 	if data, err := os.ReadFile("/proc/" + strconv.Itoa(s.Pid) + "/setgroups"); err == nil {
 		opt.DenyGroups = strings.TrimSpace(string(data)) == "deny"
@@ -116,7 +124,11 @@ func (s *State) Exec(ctx context.Context, cfg ExecConfig) (*Process, error) {
 	if x.proc, err = launch.Start(p, launch.Options{Fds: fds, Sealed: cfg.Sealed, Times: cfg.Times, PauseAfter: cfg.PauseAfter}); err != nil {
 		return nil, explain(p, cfg.Process.Args[0], err)
 	}
-	if err := x.lead(ctx, group, cfg.Watch, cfg.Process.Terminal); err != nil {
+	watch := cfg.Watch
+	if cfg.Agent != nil {
+		watch = func(l *os.File) { cfg.Agent(x.proc.Pid(), l) }
+	}
+	if err := x.lead(ctx, group, watch, cfg.Process.Terminal); err != nil {
 		if x.console != nil {
 			x.console.Close()
 		}

@@ -41,8 +41,10 @@ type Bundle struct {
 	Annotations map[string]string `json:"annotations,omitempty"`
 	UID         int               `json:"uid"` // whose container it is
 	SharedPIDs  bool              `json:"sharedPIDs,omitempty"`
-	Listener    bool              `json:"listener,omitempty"` // its filter tells somebody: linux.seccomp.listenerPath
-	Hooks       *specs.Hooks      `json:"hooks,omitempty"`
+	// SharedMounts says that it has no mount namespace of its own: its root is not that of the one that it is in.
+	SharedMounts bool         `json:"sharedMounts,omitempty"`
+	Listener     bool         `json:"listener,omitempty"` // its filter tells somebody: linux.seccomp.listenerPath
+	Hooks        *specs.Hooks `json:"hooks,omitempty"`
 }
 
 // option adds to a plan's options what o asks for.

@@ -211,6 +211,9 @@ func (p *Process) furnish(opt Options) (err error) {
 		}
 		r.setSlot(s, int64(fd))
 	}
+	for at, s := range r.given {
+		order.PutUint64(r.data[at:], uint64(r.slot(s)))
+	}
 	// The kernel writes four of these cells' eight bytes.
 	r.setSlot(plan.SlotPID, 0)
 	r.setSlot(plan.SlotPidfd, 0)

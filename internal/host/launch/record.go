@@ -71,6 +71,8 @@ type raft struct {
 	nerr int // entries used
 	mems map[*plan.Mem]int
 	arch abi.Arch
+
+	given map[int]plan.Slot // where in data values of slots stand that are known before the first step
 }
 
 // budget counts what lists of steps will take of a raft.
@@ -150,6 +152,12 @@ func newRaft(b budget, pageSize, fd int) (*raft, error) {
 			if p.Off < 0 || p.Off+8 > len(m.Bytes) {
 				r.close()
 				return nil, fmt.Errorf("plan: pointer at %d of %d bytes", p.Off, len(m.Bytes))
+			}
+			if p.Slot != plan.NoSlot {
+				if r.given == nil {
+					r.given = map[int]plan.Slot{}
+				}
+				r.given[off+p.Off] = p.Slot
 			}
 			order.PutUint64(r.data[off+p.Off:], uint64(r.addr(p.To)))
 		}
