@@ -11,8 +11,13 @@ export CGO_ENABLED = 0
 
 all: build
 
+# porthole starts containers; behind its end it holds the whole program, which it becomes for all the rest, so that
+# bin/porthole can be copied alone. porthole-full beside it saves the copy into memory.
 build:
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/porthole-full ./cmd/porthole-full
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/porthole ./cmd/porthole
+	@cat $(BIN)/porthole-full >>$(BIN)/porthole
+	@printf '%016d\nporthole-full\n' "$$(stat -c %s $(BIN)/porthole-full)" >>$(BIN)/porthole
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/porthole-oci ./cmd/porthole-oci
 
 # What tests and the demo need from Debian; does nothing where it is all there.

@@ -37,13 +37,15 @@ var floors = map[string]int{
 
 	"workload/dialect/document": 5,
 
-	"plan": 5,
-	"why":  5,
+	"plan":          5,
+	"why":           5,
+	"seccomp/audit": 5,
 
-	"spec":            4,
-	"seccomp/compare": 4,
-	"fit":             4,
-	"event/decode":    4,
+	"spec":                   4,
+	"seccomp/compare":        4,
+	"seccomp/profile/format": 4,
+	"fit":                    4,
+	"event/decode":           4,
 
 	"event":            3,
 	"seccomp/profile":  3,

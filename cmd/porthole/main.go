@@ -9,7 +9,7 @@ package main
 import (
 	"os"
 
-	"porthole/internal/cli"
+	"porthole/internal/cli/fast"
 )
 
-func main() { os.Exit(cli.Main(os.Args[1:])) }
+func main() { os.Exit(fast.Main(os.Args[1:])) }

@@ -5,41 +5,18 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"runtime"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"porthole/internal/cli/fast"
 	"porthole/internal/engine"
-	"porthole/internal/host/probe"
-	"porthole/internal/host/sys"
+	"porthole/internal/host/image"
+	"porthole/internal/host/registry"
 )
 
 // version is set by the linker.
 var version = "unknown"
-
-// Exit codes of our own, Docker's and the shell's.
-const (
-	exitOurs        = 125 // porthole itself failed or refused
-	exitNotRunnable = 126 // the command is there and can't be run
-	exitNotFound    = 127 // the command isn't there
-)
-
-// deepen makes room on the stack at once. Left to grow by doubling, it is copied four times on the way down to
-// where containers are made, each time with more on it.
-//
-//go:noinline
-func deepen() byte {
-	var room [48 << 10]byte
-	return room[len(os.Args)]
-}
-
-// exitError carries an exit code that is not an error of ours, the container's own.
-type exitError int
-
-func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
 // app is what every command has at hand.
 type app struct {
@@ -49,30 +26,12 @@ type app struct {
 
 // Main runs porthole with its arguments (without the program's name) and returns the exit code.
 func Main(args []string) int {
-	sys.Slack()
-	runtime.MemProfileRate = 0 // each sample walks the stack
-	deepen()
+	fast.Begin()
 	a := &app{}
 	cmd := a.command(args)
 	cmd.SetArgs(args)
 	ran, err := cmd.ExecuteC()
-	if err == nil {
-		return 0
-	}
-	var own exitError
-	if errors.As(err, &own) {
-		return int(own)
-	}
-	name := strings.TrimPrefix(strings.TrimPrefix(ran.CommandPath(), "porthole"), " ")
-	if name != "" {
-		name += ": "
-	}
-	fmt.Fprintf(os.Stderr, "porthole: %s%v\n", name, err)
-	var coded interface{ ExitCode() int }
-	if errors.As(err, &coded) {
-		return coded.ExitCode()
-	}
-	return exitOurs
+	return fast.Code(strings.TrimPrefix(strings.TrimPrefix(ran.CommandPath(), "porthole"), " "), err)
 }
 
 // command makes the commands that args may mean: the one that the first of them names, or all. (Together they
@@ -92,7 +51,7 @@ func (a *app) command(args []string) *cobra.Command {
 			return unknownCommand(cmd, args[0])
 		},
 	}
-	root.PersistentFlags().StringVar(&a.root, "root", defaultRoot(), "where images and containers are kept")
+	root.PersistentFlags().StringVar(&a.root, "root", fast.DefaultRoot(), "where images and containers are kept")
 	root.PersistentFlags().BoolVar(&a.verbose, "verbose", false, "say what is done, and how long each step takes")
 	all := []struct {
 		name string
@@ -126,37 +85,18 @@ func unknownCommand(cmd *cobra.Command, name string) error {
 	return errors.New(msg + " (porthole --help lists them)")
 }
 
-// defaultRoot is /var/lib/porthole for root, and the user's own data directory otherwise.
-func defaultRoot() string {
-	if os.Geteuid() == 0 {
-		return "/var/lib/porthole"
-	}
-	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
-		return filepath.Join(dir, "porthole")
-	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		home = fmt.Sprintf("/tmp/porthole-%d", os.Geteuid())
-	}
-	return filepath.Join(home, ".local/share/porthole")
+// fast is what starting containers needs, with a registry.
+func (a *app) fast() *fast.App {
+	return &fast.App{Root: a.root, Verbose: a.verbose, Registry: fetch}
 }
+
+func fetch(domain, path string) (image.Repository, error) { return registry.Open(domain, path) }
 
 // engine opens the engine on this machine.
-func (a *app) engine() (*engine.Engine, error) {
-	f, err := probe.Facts()
-	if err != nil {
-		return nil, err
-	}
-	return engine.Open(a.root, f, warn)
-}
+func (a *app) engine() (*engine.Engine, error) { return a.fast().Engine() }
 
 // warn tells the user something that does not stop the command.
-func warn(msg string) { fmt.Fprintln(os.Stderr, "porthole: warning:", msg) }
+func warn(msg string) { fast.Warn(msg) }
 
 // readFile reads a file that the user named; "-" is standard input.
-func readFile(name string) ([]byte, error) {
-	if name == "-" {
-		return readAll(os.Stdin)
-	}
-	return os.ReadFile(name)
-}
+func readFile(name string) ([]byte, error) { return fast.ReadFile(name) }

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -207,15 +206,4 @@ func printJSON(v any) error {
 	enc.SetIndent("", "    ")
 	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
-}
-
-// maxInput bounds what is read from a file or standard input.
-const maxInput = 64 << 20
-
-func readAll(r io.Reader) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, maxInput+1))
-	if len(data) > maxInput {
-		return nil, fmt.Errorf("standard input is larger than %d MiB", maxInput>>20)
-	}
-	return data, err
 }

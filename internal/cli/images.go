@@ -9,10 +9,9 @@ import (
 
 	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
+	"porthole/internal/cli/fast"
 	"porthole/internal/engine"
-	"porthole/internal/host/image"
 )
 
 func (a *app) pull() *cobra.Command {
@@ -27,7 +26,7 @@ func (a *app) pull() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			e.Progress = progress(quiet)
+			e.Progress = fast.Progress(quiet)
 			name, err := e.Pull(cmd.Context(), args[0], platform)
 			if err != nil {
 				return err
@@ -59,10 +58,10 @@ func (a *app) load() *cobra.Command {
 					return err
 				}
 				defer in.Close()
-			} else if isTerminal(in) {
+			} else if fast.IsTerminal(in) {
 				return errors.New("no archive: give -i FILE, or the archive on standard input")
 			}
-			e.Progress = progress(quiet)
+			e.Progress = fast.Progress(quiet)
 			names, err := e.Load(cmd.Context(), in)
 			for _, n := range names {
 				fmt.Println("Loaded image:", n)
@@ -165,16 +164,4 @@ func (a *app) rmi() *cobra.Command {
 	}
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "also where stopped containers were made from it")
 	return cmd
-}
-
-// progress shows how an image comes in: bars on a terminal, lines elsewhere.
-func progress(quiet bool) image.Progress {
-	if quiet {
-		return image.Quiet{}
-	}
-	columns := 0
-	if size, err := unix.IoctlGetWinsize(int(os.Stderr.Fd()), unix.TIOCGWINSZ); err == nil {
-		columns = int(size.Col)
-	}
-	return image.NewProgress(os.Stderr, columns)
 }

@@ -2,11 +2,9 @@ package cli
 
 import (
 	"fmt"
-	"os"
 	"runtime"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"porthole/internal/host/probe"
 )
@@ -44,9 +42,4 @@ func (a *app) versionCmd() *cobra.Command {
 			return nil
 		},
 	}
-}
-
-func isTerminal(f *os.File) bool {
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
 }

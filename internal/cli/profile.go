@@ -10,6 +10,7 @@ import (
 
 	"porthole/abi"
 	"porthole/facts"
+	"porthole/internal/cli/fast"
 	"porthole/internal/host/probe"
 	"porthole/seccomp"
 	"porthole/seccomp/filter"
@@ -206,7 +207,7 @@ func (a *app) profileCompile() *cobra.Command {
 				return err
 			}
 			if out == "" || out == "-" {
-				if out == "" && isTerminal(os.Stdout) {
+				if out == "" && fast.IsTerminal(os.Stdout) {
 					return errors.New("a filter is binary: name a file with -o, or send standard output somewhere (`porthole profile disasm` prints it to read)")
 				}
 				_, err = os.Stdout.Write(prog.Bytes())

@@ -28,20 +28,23 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 
+	"porthole/internal/cli/fast"
 	"porthole/internal/leaktest"
 )
 
-// Scripts run the test program itself as porthole, with its things in the directory $ROOT.
+// Scripts run the test program itself as porthole, and as the whole program that porthole becomes, with its
+// things in the directory $ROOT.
 func TestMain(m *testing.M) {
-	testscript.Main(leaktest.M{M: m}, map[string]func(){
-		"porthole": func() {
+	as := func(main func([]string) int) func() {
+		return func() {
 			args := os.Args[1:]
 			if root := os.Getenv("ROOT"); root != "" {
 				args = append([]string{"--root", root}, args...)
 			}
-			os.Exit(Main(args))
-		},
-	})
+			os.Exit(main(args))
+		}
+	}
+	testscript.Main(leaktest.M{M: m}, map[string]func(){"porthole": as(fast.Main), fast.WholeName: as(Main)})
 }
 
 // Each script in testdata/script is named after the command that it is about. Beside testscript's own

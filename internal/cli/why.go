@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
+	"porthole/internal/cli/fast"
 	"porthole/internal/engine"
 	"porthole/internal/engine/container"
 	"porthole/internal/engine/lab"
@@ -138,7 +139,7 @@ another machine.`,
 		}
 		if s.syscall != "" && len(args) == 0 {
 			args = []string{"host"}
-			r, err := flags.Read(args, outside())
+			r, err := flags.Read(args, fast.Outside())
 			if err != nil {
 				return err
 			}
@@ -147,7 +148,7 @@ another machine.`,
 		if s.watch || s.syscall != "" {
 			return fmt.Errorf("%s: no such container is running", args[0])
 		}
-		r, err := flags.Read(args, outside())
+		r, err := flags.Read(args, fast.Outside())
 		if err != nil {
 			return err
 		}
@@ -186,7 +187,7 @@ func (a *app) explain(ctx context.Context, r dialect.Run, q answering) error {
 	if r.Detach {
 		return errors.New("a container in the background can't be explained: leave -d out, or ask about the one that runs (porthole why CONTAINER)")
 	}
-	if err := needTerminal(r.Workload.TTY, r.Workload.Stdin); err != nil {
+	if err := fast.NeedTerminal(r.Workload.TTY, r.Workload.Stdin); err != nil {
 		return err
 	}
 	facts, err := probe.Deep()
@@ -197,7 +198,7 @@ func (a *app) explain(ctx context.Context, r dialect.Run, q answering) error {
 	if err != nil {
 		return err
 	}
-	e.Progress = progress(false)
+	e.Progress = fast.Progress(false)
 	// What is to be said of the container is said once.
 	quiet, err := engine.Open(a.root, facts, func(string) {})
 	if err != nil {
@@ -206,7 +207,7 @@ func (a *app) explain(ctx context.Context, r dialect.Run, q answering) error {
 	l := &lab.Lab{Workload: r.Workload, Run: runner(quiet, true), With: lab.Sort(q.with), Cache: a.traceCache(), Limit: q.limit}
 	first, failed := l.First(ctx, runner(e, r.Remove), [3]*os.File{os.Stdin, os.Stdout, os.Stderr})
 	if failed != nil {
-		if l.Base().Spec == nil || first.Exit == exitOurs || first.Exit == 0 {
+		if l.Base().Spec == nil || first.Exit == fast.ExitOurs || first.Exit == 0 {
 			return failed
 		}
 		fmt.Fprintf(os.Stderr, "porthole: run: %v\n", failed)
@@ -222,7 +223,7 @@ func (a *app) explain(ctx context.Context, r dialect.Run, q answering) error {
 	if err := q.write(x.Text, x.JSON, os.Stderr); err != nil {
 		return err
 	}
-	return exited(first.Exit)
+	return fast.Exited(first.Exit)
 }
 
 // traceCache is where the watcher keeps what it found out about this kernel; "" where that can't be made.

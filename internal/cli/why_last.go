@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -11,48 +10,18 @@ import (
 	"github.com/docker/go-units"
 
 	"porthole/event"
+	"porthole/internal/cli/fast"
 	"porthole/internal/engine"
-	"porthole/internal/engine/container"
+	"porthole/internal/engine/glance"
 	"porthole/internal/engine/lab"
 	"porthole/internal/host/probe"
 	"porthole/why"
-	"porthole/workload"
 	"porthole/workload/dialect"
 )
 
-// keep remembers a run that failed, and says in one line what was refused in it. code is the
-// program's, or that of a program that could not be executed.
-func (a *app) keep(w workload.Workload, code int, refused []event.Event) {
-	if code == 0 {
-		return
-	}
-	last := lab.Last{Workload: w, Exit: code, Ended: time.Now(), Refused: refused}
-	if err := last.Save(a.root); err != nil {
-		return // what can't be kept can't be explained later; the run itself is as it was
-	}
-	if len(refused) == 0 {
-		return
-	}
-	more := ""
-	if n := len(refused) - 1; n > 0 {
-		more = fmt.Sprintf(" and %d more", n)
-	}
-	fmt.Fprintf(os.Stderr, "porthole: seccomp refused %s%s; `porthole why --last` finds out whether that mattered\n", line(refused[0]), more)
-}
-
-// failedToExecute is the exit code of a program that could not be executed: an answer too, and no
-// error of ours.
-func failedToExecute(err error) (int, bool) {
-	var setup *container.SetupError
-	if !errors.As(err, &setup) || setup.ExitCode() == exitOurs {
-		return 0, false
-	}
-	return setup.ExitCode(), true
-}
-
 // explainLast runs the last run that failed once more, to see whether it fails again, and explains that.
 func (a *app) explainLast(ctx context.Context, q answering) error {
-	last, err := lab.LoadLast(a.root)
+	last, err := glance.LoadLast(a.root)
 	if err != nil {
 		return err
 	}
@@ -97,7 +66,7 @@ func (a *app) explainLast(ctx context.Context, q answering) error {
 		return q.write(x.Text, x.JSON, os.Stdout)
 	}
 	first, failed := l.First(ctx, l.Run, [3]*os.File{})
-	if failed != nil && (l.Base().Spec == nil || first.Exit == exitOurs || first.Exit == 0) {
+	if failed != nil && (l.Base().Spec == nil || first.Exit == fast.ExitOurs || first.Exit == 0) {
 		return failed
 	}
 	if first.Exit != last.Exit {

@@ -12,6 +12,7 @@ import (
 
 	"porthole/event"
 	"porthole/event/decode"
+	"porthole/internal/cli/fast"
 	"porthole/internal/engine/lab"
 	"porthole/internal/host/trace"
 )
@@ -33,7 +34,7 @@ func (a *app) watch(ctx context.Context, pid int, q answering) error {
 			data, _ := json.Marshal(seenJSON(e)) // texts and numbers
 			fmt.Println(string(data))
 		default:
-			fmt.Println(line(e))
+			fmt.Println(fast.Line(e))
 		}
 	}})
 	if errors.Is(err, trace.ErrUnavailable) {
@@ -61,15 +62,6 @@ func (a *app) watch(ctx context.Context, pid int, q answering) error {
 		fmt.Fprintf(os.Stderr, "%d events were lost\n", n)
 	}
 	return err
-}
-
-// line is a refusal as strace would print it, with who it was.
-func line(e event.Event) string {
-	by := ""
-	if e.Filtered {
-		by = " (seccomp)"
-	}
-	return fmt.Sprintf("%s[%d] %s%s", e.Comm, e.PID, decode.Line(e), by)
 }
 
 // seen is a refusal as `why --watch --json` prints it, one a line.

@@ -25,6 +25,8 @@ type Engine struct {
 
 	// Progress, where not nil, is told how fetching an image gets on.
 	Progress image.Progress
+	// Registry is where images that are not here are fetched from; without one they are image.ErrNoRegistry.
+	Registry image.Registry
 
 	store func() (*image.Store, error)
 }
@@ -41,7 +43,13 @@ func Open(root string, f facts.Facts, warn func(string)) (*Engine, error) {
 		root = real
 	}
 	e := &Engine{root: root, facts: f, warn: warn}
-	e.store = sync.OnceValues(func() (*image.Store, error) { return image.Open(filepath.Join(root, "images")) })
+	e.store = sync.OnceValues(func() (*image.Store, error) {
+		s, err := image.Open(filepath.Join(root, "images"))
+		if err == nil {
+			s.Registry = e.Registry
+		}
+		return s, err
+	})
 	return e, nil
 }
 

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"time"
@@ -19,6 +20,9 @@ func (e *Engine) image(ctx context.Context, ref string) (*image.Image, error) {
 	store, err := e.store()
 	if err != nil {
 		return nil, err
+	}
+	if e.Registry == nil {
+		return nil, fmt.Errorf("%s: %w", ref, image.ErrNoRegistry)
 	}
 	if e.Progress != nil {
 		e.Progress.Say("Unable to find image '" + image.Familiar(ref) + "' locally")

@@ -9,8 +9,8 @@ import (
 
 	"porthole/event"
 	"porthole/internal/engine/container"
+	"porthole/internal/engine/glance"
 	"porthole/internal/host/trace"
-	"porthole/seccomp"
 )
 
 // Sort is a way of watching.
@@ -78,7 +78,7 @@ func (w *watch) notify(cfg *container.Config, opt trace.Options) {
 	case p == nil:
 		w.blind = errors.New("there is no filter that could tell what it refuses")
 		return
-	case usesListener(*p):
+	case glance.HasListener(*p):
 		w.blind = errors.New("the filter has a listener of its own, and there is only one to a process")
 		return
 	case !slices.Contains(cfg.Facts.Features.SeccompActions, "user_notif"):
@@ -103,11 +103,6 @@ func (w *watch) see(e event.Event) {
 		e.Nr, _ = e.Arch.Nr("execve")
 	}
 	w.events = append(w.events, e)
-}
-
-// usesListener says that a policy has a listener of its own: there is only one to a process.
-func usesListener(p seccomp.Policy) bool {
-	return p.Default == seccomp.Notify || slices.ContainsFunc(p.Rules, func(r seccomp.Rule) bool { return r.Action == seccomp.Notify })
 }
 
 // finish returns what was seen, once the container is gone.

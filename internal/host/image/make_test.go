@@ -22,6 +22,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	registries "porthole/internal/host/registry"
 )
 
 // Images are made, pushed and saved by go-containerregistry, so that another reading of the
@@ -227,6 +229,7 @@ func newStore(t testing.TB) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.Registry = openRegistry
 	t.Cleanup(func() { removeAll(s.root) })
 	return s
 }
@@ -262,3 +265,5 @@ func (n *noted) Update(_, what string, _, _ int64) {
 func (n *noted) Say(line string) { n.lines = append(n.lines, line) }
 
 var bg = context.Background()
+
+func openRegistry(domain, path string) (Repository, error) { return registries.Open(domain, path) }

@@ -55,6 +55,7 @@ var children = map[string]func() error{
 	"pull": func() error {
 		s, err := Open(os.Args[2])
 		if err == nil {
+			s.Registry = openRegistry
 			_, err = s.Pull(bg, os.Args[3], anyPlatform, Quiet{})
 		}
 		return err

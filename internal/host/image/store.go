@@ -36,6 +36,9 @@ import (
 // which the next one that writes removes.
 type Store struct {
 	root string
+
+	// Registry is where Pull fetches from. Without one it fails with ErrNoRegistry.
+	Registry Registry
 }
 
 // DefaultRoot is where images are kept: /var/lib/porthole for root, else $XDG_DATA_HOME/porthole

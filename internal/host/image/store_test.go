@@ -173,19 +173,19 @@ func TestPullDamaged(t *testing.T) {
 				b[len(b)/2] ^= 1
 			}
 			w.Write(b)
-		}, "its content has digest sha256:"},
+		}, "error verifying sha256 checksum"},
 		"one bit of the config": {func(w http.ResponseWriter, b []byte) {
 			if !layer(b) {
 				b[len(b)/2] ^= 1
 			}
 			w.Write(b)
-		}, "its content has digest sha256:"},
+		}, "error verifying sha256 checksum"},
 		"half a layer": {func(w http.ResponseWriter, b []byte) {
 			if layer(b) {
 				b = b[:len(b)/2]
 			}
 			w.Write(b)
-		}, "it ends after"},
+		}, "error verifying sha256 checksum"},
 		"connection lost": {func(w http.ResponseWriter, b []byte) {
 			if layer(b) {
 				w.Header().Set("Content-Length", "9999")
@@ -197,7 +197,7 @@ func TestPullDamaged(t *testing.T) {
 				b = append(b, 0)
 			}
 			w.Write(b)
-		}, "it is longer than the"},
+		}, "error verifying sha256 checksum"},
 		"none": {func(w http.ResponseWriter, b []byte) {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}, "the registry says 503 Service Unavailable"},
