@@ -242,4 +242,3 @@ func (c *comparison) outcomes(lists [][]clause, judge func([]seccomp.Action) (fr
 	}
 	return out, nil
 }
-

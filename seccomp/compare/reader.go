@@ -16,7 +16,7 @@ type reader struct {
 	Side
 	machine abi.Arch
 	entries []profile.Entry // those for this machine
-	plain   seccomp.Policy // the profile without any entry that hangs on conditions
+	plain   seccomp.Policy  // the profile without any entry that hangs on conditions
 	tables  map[abi.Arch]seccomp.Table
 	// Of each ABI: the newest call that an unconditional entry names, and by entry the newest of its.
 	newest map[abi.Arch]named

@@ -159,4 +159,3 @@ func least(lo, fixed, want uint32) (uint32, bool) {
 	}
 	return 0, false
 }
-

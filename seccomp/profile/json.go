@@ -306,3 +306,47 @@ func place(s string, off int) (line, column int) {
 	start := strings.LastIndexByte(s[:off], '\n') + 1
 	return 1 + strings.Count(s[:off], "\n"), 1 + utf8.RuneCountInString(s[start:off])
 }
+
+// Locate returns the line and column, from 1, of a part of a JSON text: of the member's key, or the list's
+// element. Path is as messages have it: "syscalls[12].args[0].op". Where the last steps are not there, the
+// place is that of what they would stand in; false if none is, or the text is no JSON.
+func Locate(doc, path string) (line, column int, ok bool) {
+	if len(doc) > maxSize {
+		return 0, 0, false
+	}
+	v, f := scan(doc)
+	if f != nil {
+		return 0, 0, false
+	}
+	off, found := 0, false
+	for path != "" {
+		path = strings.TrimPrefix(path, ".")
+		step := path
+		if i := strings.IndexAny(path[1:], ".["); i >= 0 {
+			step = path[:i+1]
+		}
+		path = path[len(step):]
+		next := -1
+		if rest, isIndex := strings.CutPrefix(step, "["); isIndex {
+			n, err := strconv.Atoi(strings.TrimSuffix(rest, "]"))
+			if err == nil && v.kind == array && n < len(v.elems) {
+				next, off = n, v.elems[n].off
+			}
+		} else if v.kind == object {
+			for i, e := range v.elems {
+				if strings.EqualFold(e.key, step) {
+					next, off = i, e.koff
+				}
+			}
+		}
+		if next < 0 {
+			break
+		}
+		v, found = v.elems[next], true
+	}
+	if !found {
+		return 0, 0, false
+	}
+	line, column = place(doc, off)
+	return line, column, true
+}
