@@ -173,6 +173,14 @@ func (n *Node) Members() iter.Seq2[string, *Node] {
 	}
 }
 
+// Keys are a map's, in its order. It does not count as a look.
+func (n *Node) Keys() []string {
+	if n == nil {
+		return nil
+	}
+	return slices.Clone(n.keys)
+}
+
 // List returns a list's elements.
 func (n *Node) List() []*Node {
 	if !n.is(List) {

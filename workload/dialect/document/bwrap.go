@@ -79,6 +79,9 @@ func readBwrap(r *reading, text string) error {
 		if err := b.option(words[i], words[i+1:i+1+n]); err != nil {
 			return fmt.Errorf("%s: %w", words[i], err)
 		}
+		if _, ok := find(r.d.Lost, words[i]); !ok {
+			r.kept = append(r.kept, words[i])
+		}
 		i += n
 	}
 	w.Args = slices.Clone(words[min(i, len(words)):])
@@ -497,4 +500,77 @@ var bwrapWordless = []Row{
 	{Member: "NS.IPC", Why: "a sandbox has its own or the machine's"},
 	{Member: "NS.User", Why: "bwrap sets ids in a user namespace alone"},
 	{Member: "Limits.ShmSize", Why: "--dev brings a /dev/shm of its own"},
+}
+
+// What of a text is kept, in docker's words.
+var bwrapKept = []Row{
+	{Member: "--bind", To: "-v, and at / the image"},
+	{Member: "--ro-bind", To: "-v :ro, and at / the image with --read-only"},
+	{Member: "--dev-bind", To: "-v, devices among it"},
+	{Member: "--bind-try", To: "-v; the source must be there"},
+	{Member: "--ro-bind-try", To: "-v :ro; the source must be there"},
+	{Member: "--dev-bind-try", To: "-v; the source must be there"},
+	{Member: "--tmpfs", To: "--tmpfs"},
+	{Member: "--size", To: "a tmpfs's size"},
+	{Member: "--perms", To: "a tmpfs's mode"},
+	{Member: "--remount-ro", To: "readonly"},
+	{Member: "--proc", To: "at /proc, as every container has it"},
+	{Member: "--dev", To: "at /dev, as every container has it"},
+	{Member: "--mqueue", To: "at /dev/mqueue, as every container has it"},
+	{Member: "--unshare-all", To: "namespaces of its own"},
+	{Member: "--unshare-user", To: "a user namespace"},
+	{Member: "--unshare-user-try", To: "a user namespace"},
+	{Member: "--unshare-ipc", To: "--ipc private; without it host"},
+	{Member: "--unshare-pid", To: "without it --pid host"},
+	{Member: "--unshare-net", To: "--network none; without it host"},
+	{Member: "--unshare-uts", To: "without it --uts host"},
+	{Member: "--unshare-cgroup", To: "--cgroupns private; without it host"},
+	{Member: "--unshare-cgroup-try", To: "the same"},
+	{Member: "--share-net", To: "--network host"},
+	{Member: "--uid", To: "--user"},
+	{Member: "--gid", To: "--user"},
+	{Member: "--hostname", To: "--hostname"},
+	{Member: "--chdir", To: "--workdir"},
+	{Member: "--setenv", To: "--env"},
+	{Member: "--unsetenv", To: "--env NAME"},
+	{Member: "--clearenv", To: "porthole passes no variables on"},
+	{Member: "--cap-add", To: "--cap-add"},
+	{Member: "--cap-drop", To: "--cap-drop"},
+	{Member: "--as-pid-1", To: "no --init"},
+}
+
+// What of a text is not kept, and why. Without a reason it says nothing of the container, and is passed over.
+var bwrapLost = []Row{
+	{Member: "--die-with-parent"},
+	{Member: "--new-session"},
+	{Member: "--level-prefix"},
+	{Member: "--assert-userns-disabled"},
+	{Member: "--lock-file"},
+	{Member: "--sync-fd"},
+	{Member: "--block-fd"},
+	{Member: "--info-fd"},
+	{Member: "--json-status-fd"},
+	{Member: "--userns-block-fd"},
+	{Member: "--seccomp", Why: "what a file descriptor holds a line does not say"},
+	{Member: "--add-seccomp-fd", Why: "what a file descriptor holds a line does not say"},
+	{Member: "--args", Why: "what a file descriptor holds a line does not say"},
+	{Member: "--file", Why: "what a file descriptor holds a line does not say"},
+	{Member: "--bind-data", Why: "what a file descriptor holds a line does not say"},
+	{Member: "--ro-bind-data", Why: "what a file descriptor holds a line does not say"},
+	{Member: "--bind-fd", Why: "what a file descriptor holds a line does not say"},
+	{Member: "--ro-bind-fd", Why: "what a file descriptor holds a line does not say"},
+	{Member: "--userns", Why: "what a file descriptor holds a line does not say"},
+	{Member: "--userns2", Why: "what a file descriptor holds a line does not say"},
+	{Member: "--pidns", Why: "what a file descriptor holds a line does not say"},
+	{Member: "--dir", Why: "porthole makes no files in an image: bring them in it"},
+	{Member: "--symlink", Why: "porthole makes no files in an image: bring them in it"},
+	{Member: "--chmod", Why: "porthole makes no files in an image: bring them in it"},
+	{Member: "--overlay", Why: "porthole's own layers are its own affair"},
+	{Member: "--tmp-overlay", Why: "porthole's own layers are its own affair"},
+	{Member: "--ro-overlay", Why: "porthole's own layers are its own affair"},
+	{Member: "--overlay-src", Why: "porthole's own layers are its own affair"},
+	{Member: "--exec-label", Why: "porthole sets no labels"},
+	{Member: "--file-label", Why: "porthole sets no labels"},
+	{Member: "--disable-userns", Why: "a container may make user namespaces where its filter lets it"},
+	{Member: "--argv0", Why: "a program is called by its path"},
 }

@@ -81,12 +81,10 @@ func readCompose(r *reading, text string) error {
 		c.w.Name = names[at]
 	}
 	c.read()
-	for key, n := range root.Members() {
-		if strings.HasPrefix(key, "x-") { // what the file keeps for its own anchors
-			n.Pass()
-		}
-	}
 	r.unread(root)
+	r.losses = slices.DeleteFunc(r.losses, func(l Loss) bool { // what the file keeps for itself
+		return strings.HasPrefix(l.Path, "x-") || strings.HasPrefix(l.Path, services[at].Path+".x-")
+	})
 	return root.Err()
 }
 
@@ -383,10 +381,10 @@ func (c *composing) volumes() {
 func (c *composing) volume(declared *tree.Node, name string) string {
 	for key, d := range declared.Members() {
 		if key == name {
+			d.Get("external").Pass()
 			if n := c.text(d.Get("name")); n != "" {
 				return n
 			}
-			d.Get("external").Pass()
 		}
 	}
 	return name
@@ -665,12 +663,13 @@ func writeCompose(w *writing) ([]byte, error) {
 	if l.PidsLimit != nil {
 		s.Put("pids_limit", *take(&l.PidsLimit))
 	}
-	var ulimits tree.Object
-	for i := range l.Ulimits {
-		u := take(&l.Ulimits[i])
-		ulimits.Put(u.Name, tree.Object{{Key: "soft", Value: u.Soft}, {Key: "hard", Value: u.Hard}})
+	var limits tree.Object
+	known, others := ulimits(l.Ulimits)
+	l.Ulimits = others
+	for _, u := range known {
+		limits.Put(u.Name, tree.Object{{Key: "soft", Value: u.Soft}, {Key: "hard", Value: u.Hard}})
 	}
-	s.Say("ulimits", ulimits)
+	s.Say("ulimits", limits)
 	if l.OOMScoreAdj != nil {
 		s.Put("oom_score_adj", *take(&l.OOMScoreAdj))
 	}
@@ -760,6 +759,7 @@ func composeMounts(w *writing, esc func(string) string) (volumes []any, tmpfs []
 
 // What a workload says that has no word here, and why.
 var composeWordless = []Row{
+	{Member: "Limits.Ulimits", Why: "docker has no limit of address space"},
 	{Member: "Entrypoint", Why: "docker's client takes one word: the others begin the command"},
 	{Member: "Args", Why: "of an entry point of several words, they begin with the others"},
 	{Member: "Security.Seccomp", Why: "a document that no file holds can't be named; `convert --seccomp FILE` writes one"},
@@ -772,4 +772,147 @@ var composeWordless = []Row{
 	{Member: "Mounts[].SubReadOnly", Why: "docker takes readonly with the propagation rprivate alone"},
 	{Member: "StopWait", Why: "a grace period can't be without end"},
 	{Member: "Limits.CpusetMems", Why: "Compose has cpuset alone"},
+}
+
+// What of a text is kept, in docker's words.
+var composeKept = []Row{
+	{Member: "services.*.image", To: "the image"},
+	{Member: "services.*.command", To: "the command, taken apart as a shell does"},
+	{Member: "services.*.command[]", To: "the command"},
+	{Member: "services.*.entrypoint", To: "--entrypoint, taken apart as a shell does"},
+	{Member: "services.*.entrypoint[]", To: "--entrypoint; its other words begin the command"},
+	{Member: "services.*.environment[]", To: "--env"},
+	{Member: "services.*.environment.*", To: "--env"},
+	{Member: "services.*.env_file", To: "--env-file"},
+	{Member: "services.*.env_file[]", To: "--env-file"},
+	{Member: "services.*.env_file[].path", To: "--env-file"},
+	{Member: "services.*.env_file[].required", To: "false: passed over where it is missing"},
+	{Member: "services.*.labels[]", To: "--label"},
+	{Member: "services.*.labels.*", To: "--label"},
+	{Member: "services.*.sysctls[]", To: "--sysctl"},
+	{Member: "services.*.sysctls.*", To: "--sysctl"},
+	{Member: "services.*.container_name", To: "--name; without it the service's own"},
+	{Member: "services.*.working_dir", To: "--workdir"},
+	{Member: "services.*.user", To: "--user"},
+	{Member: "services.*.group_add[]", To: "--group-add"},
+	{Member: "services.*.hostname", To: "--hostname"},
+	{Member: "services.*.stop_signal", To: "--stop-signal"},
+	{Member: "services.*.stop_grace_period", To: "--stop-timeout"},
+	{Member: "services.*.tty", To: "--tty"},
+	{Member: "services.*.stdin_open", To: "--interactive"},
+	{Member: "services.*.init", To: "--init"},
+	{Member: "services.*.privileged", To: "--privileged"},
+	{Member: "services.*.read_only", To: "--read-only"},
+	{Member: "services.*.cap_add[]", To: "--cap-add"},
+	{Member: "services.*.cap_drop[]", To: "--cap-drop"},
+	{Member: "services.*.security_opt[]", To: "--security-opt; a profile's path is from the project's directory"},
+	{Member: "services.*.pid", To: "--pid"},
+	{Member: "services.*.ipc", To: "--ipc"},
+	{Member: "services.*.uts", To: "--uts"},
+	{Member: "services.*.userns_mode", To: "--userns"},
+	{Member: "services.*.cgroup", To: "--cgroupns"},
+	{Member: "services.*.network_mode", To: "--network"},
+	{Member: "services.*.mem_limit", To: "--memory"},
+	{Member: "services.*.memswap_limit", To: "--memory-swap"},
+	{Member: "services.*.cpus", To: "--cpus"},
+	{Member: "services.*.cpu_shares", To: "--cpu-shares"},
+	{Member: "services.*.cpuset", To: "--cpuset-cpus"},
+	{Member: "services.*.pids_limit", To: "--pids-limit"},
+	{Member: "services.*.oom_score_adj", To: "--oom-score-adj"},
+	{Member: "services.*.shm_size", To: "--shm-size"},
+	{Member: "services.*.ulimits.*", To: "--ulimit"},
+	{Member: "services.*.ulimits.*.soft", To: "--ulimit"},
+	{Member: "services.*.ulimits.*.hard", To: "--ulimit"},
+	{Member: "services.*.deploy.resources.limits.cpus", To: "--cpus, unless cpus says it"},
+	{Member: "services.*.deploy.resources.limits.memory", To: "--memory, unless mem_limit says it"},
+	{Member: "services.*.deploy.resources.limits.pids", To: "--pids-limit, unless pids_limit says it"},
+	{Member: "services.*.devices[]", To: "--device"},
+	{Member: "services.*.devices[].source", To: "--device"},
+	{Member: "services.*.devices[].target", To: "--device"},
+	{Member: "services.*.devices[].permissions", To: "--device"},
+	{Member: "services.*.device_cgroup_rules[]", To: "--device-cgroup-rule"},
+	{Member: "services.*.tmpfs", To: "--tmpfs"},
+	{Member: "services.*.tmpfs[]", To: "--tmpfs"},
+	{Member: "services.*.volumes[]", To: "--volume, from the project's directory"},
+	{Member: "services.*.volumes[].type", To: "--mount type="},
+	{Member: "services.*.volumes[].source", To: "--mount source="},
+	{Member: "services.*.volumes[].target", To: "--mount target="},
+	{Member: "services.*.volumes[].read_only", To: "--mount readonly"},
+	{Member: "services.*.volumes[].bind.create_host_path", To: "made where it is missing, unless it is false"},
+	{Member: "services.*.volumes[].bind.propagation", To: "bind-propagation="},
+	{Member: "services.*.volumes[].bind.recursive", To: "bind-recursive="},
+	{Member: "services.*.volumes[].bind.selinux", To: "z or Z of -v"},
+	{Member: "services.*.volumes[].volume.nocopy", To: "volume-nocopy"},
+	{Member: "services.*.volumes[].tmpfs.size", To: "tmpfs-size="},
+	{Member: "services.*.volumes[].tmpfs.mode", To: "tmpfs-mode="},
+	{Member: "volumes.*", To: "which volumes there are"},
+	{Member: "volumes.*.name", To: "what the volume is called"},
+	{Member: "volumes.*.external", To: "every volume is made where it is missing"},
+}
+
+// What of a text is not kept, and why. Without a reason it says nothing of the container, and is passed over.
+var composeLost = []Row{
+	{Member: "version"},
+	{Member: "name"},
+	{Member: "services.*.platform"},
+	{Member: "services.*.pull_policy"},
+	{Member: "services.*.attach"},
+	{Member: "services.*.annotations"},
+	{Member: "services.*.build", Why: "porthole builds no images"},
+	{Member: "services.*.develop", Why: "porthole builds no images"},
+	{Member: "services.*", Why: "a workload is one container; --container takes another"},
+	{Member: "networks", Why: "bridges and ports are not there yet"},
+	{Member: "services.*.networks", Why: "bridges and ports are not there yet"},
+	{Member: "services.*.ports", Why: "bridges and ports are not there yet"},
+	{Member: "services.*.expose", Why: "bridges and ports are not there yet"},
+	{Member: "services.*.dns", Why: "bridges and ports are not there yet"},
+	{Member: "services.*.dns_opt", Why: "bridges and ports are not there yet"},
+	{Member: "services.*.dns_search", Why: "bridges and ports are not there yet"},
+	{Member: "services.*.domainname", Why: "bridges and ports are not there yet"},
+	{Member: "services.*.extra_hosts", Why: "bridges and ports are not there yet"},
+	{Member: "services.*.links", Why: "bridges and ports are not there yet"},
+	{Member: "services.*.external_links", Why: "bridges and ports are not there yet"},
+	{Member: "services.*.mac_address", Why: "bridges and ports are not there yet"},
+	{Member: "services.*.depends_on", Why: "it follows no other service"},
+	{Member: "services.*.scale", Why: "it follows no other service"},
+	{Member: "services.*.profiles", Why: "it follows no other service"},
+	{Member: "services.*.provider", Why: "it follows no other service"},
+	{Member: "services.*.models", Why: "it follows no other service"},
+	{Member: "services.*.extends", Why: "it follows no other service"},
+	{Member: "include", Why: "it follows no other service"},
+	{Member: "models", Why: "it follows no other service"},
+	{Member: "services.*.restart", Why: "porthole has no daemon that would start it again"},
+	{Member: "services.*.healthcheck", Why: "porthole runs no health checks"},
+	{Member: "services.*.post_start", Why: "porthole runs nothing beside the container"},
+	{Member: "services.*.pre_stop", Why: "porthole runs nothing beside the container"},
+	{Member: "secrets", Why: "mount the file with volumes"},
+	{Member: "configs", Why: "mount the file with volumes"},
+	{Member: "services.*.secrets", Why: "mount the file with volumes"},
+	{Member: "services.*.configs", Why: "mount the file with volumes"},
+	{Member: "services.*.logging", Why: "a detached container's output goes to a file that `porthole logs` reads"},
+	{Member: "services.*.runtime", Why: "porthole is its own runtime"},
+	{Member: "services.*.cgroup_parent", Why: "porthole is its own runtime"},
+	{Member: "services.*.storage_opt", Why: "porthole is its own runtime"},
+	{Member: "services.*.isolation", Why: "porthole is its own runtime"},
+	{Member: "services.*.credential_spec", Why: "porthole is its own runtime"},
+	{Member: "services.*.label_file", Why: "porthole is its own runtime"},
+	{Member: "services.*.use_api_socket", Why: "porthole is its own runtime"},
+	{Member: "services.*.blkio_config", Why: "porthole limits memory, CPUs and processes"},
+	{Member: "services.*.mem_reservation", Why: "porthole limits memory, CPUs and processes"},
+	{Member: "services.*.mem_swappiness", Why: "porthole limits memory, CPUs and processes"},
+	{Member: "services.*.oom_kill_disable", Why: "porthole limits memory, CPUs and processes"},
+	{Member: "services.*.cpu_count", Why: "porthole limits memory, CPUs and processes"},
+	{Member: "services.*.cpu_percent", Why: "porthole limits memory, CPUs and processes"},
+	{Member: "services.*.cpu_period", Why: "porthole limits memory, CPUs and processes"},
+	{Member: "services.*.cpu_quota", Why: "porthole limits memory, CPUs and processes"},
+	{Member: "services.*.cpu_rt_period", Why: "porthole limits memory, CPUs and processes"},
+	{Member: "services.*.cpu_rt_runtime", Why: "porthole limits memory, CPUs and processes"},
+	{Member: "services.*.gpus", Why: "use devices with the nodes of the GPU"},
+	{Member: "services.*.deploy", Why: "how many run, and where, is a swarm's affair"},
+	{Member: "services.*.volumes_from", Why: "name the volume and give it to both"},
+	{Member: "volumes.*", Why: "porthole's volumes are plain directories"},
+	{Member: "services.*.volumes[].volume.subpath", Why: "porthole's volumes are plain directories"},
+	{Member: "services.*.volumes[].volume.labels", Why: "porthole's volumes are plain directories"},
+	{Member: "services.*.volumes[].consistency", Why: "Linux has one kind of mount"},
+	{Member: "services.*.volumes[]", Why: "porthole mounts bind, volume and tmpfs"},
 }

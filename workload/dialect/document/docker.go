@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/docker/go-units"
+
 	"porthole/tree"
 	"porthole/workload"
 	"porthole/workload/dialect"
@@ -77,6 +79,7 @@ func readDocker(r *reading, text string) error {
 		return err
 	}
 	r.w = run.Workload
+	r.kept = []string{"docs/flags.md"}
 	if engine == "podman" && r.w.As == "" {
 		r.w.As = "podman"
 	}
@@ -161,6 +164,7 @@ func dockerable(w *writing) workload.Workload {
 		*m = left(*m, say)
 	}
 	rest := workload.Workload{Mounts: w.Mounts}
+	out.Limits.Ulimits, rest.Limits.Ulimits = ulimits(out.Limits.Ulimits)
 	rest.Security.MaskedPaths, rest.Security.ReadonlyPaths = w.Security.MaskedPaths, w.Security.ReadonlyPaths
 	if s := w.Security.SystemPaths; s != "unconfined" {
 		out.Security.SystemPaths, rest.Security.SystemPaths = "", s
@@ -173,6 +177,18 @@ func dockerable(w *writing) workload.Workload {
 	}
 	w.Workload = rest
 	return out
+}
+
+// ulimits parts those that docker knows from others.
+func ulimits(all []workload.Ulimit) (known, others []workload.Ulimit) {
+	for _, u := range all {
+		if _, err := units.ParseUlimit(u.Name + "=1"); err == nil {
+			known = append(known, u)
+		} else {
+			others = append(others, u)
+		}
+	}
+	return known, others
 }
 
 // left is what of m is not in said.
@@ -203,6 +219,7 @@ func left(m, said workload.Mount) (rest workload.Mount) {
 
 // What a workload says that has no word here, and why.
 var dockerWordless = []Row{
+	{Member: "Limits.Ulimits", Why: "docker has no limit of address space"},
 	{Member: "Entrypoint", Why: "docker's client takes one word: the others begin the command"},
 	{Member: "Args", Why: "of an entry point of several words, they begin with the others"},
 	{Member: "Security.Seccomp", Why: "a document that no file holds can't be named; `convert --seccomp FILE` writes one"},
@@ -213,4 +230,15 @@ var dockerWordless = []Row{
 	{Member: "NS.User", Why: "docker run has --userns host alone: the daemon decides the rest"},
 	{Member: "Mounts[].Relabel", Why: "-v alone has z and Z, and not every mount can be said so"},
 	{Member: "Mounts[].SubReadOnly", Why: "docker takes readonly with the propagation rprivate alone"},
+}
+
+// What of a text is kept, in docker's words.
+var dockerKept = []Row{
+	{Member: "docs/flags.md", To: "every flag that is taken there"},
+}
+
+// What of a text is not kept, and why. Without a reason it says nothing of the container, and is passed over.
+var dockerLost = []Row{
+	{Member: "--detach", Why: "how it is run is no part of a workload"},
+	{Member: "--rm", Why: "how it is run is no part of a workload"},
 }

@@ -52,6 +52,8 @@ type Options struct {
 	NamesOnly bool
 	// File is where a workload's own seccomp document will be found by whoever reads what is written; "" is nowhere.
 	File string
+
+	kept *[]string // for tests: what was looked at
 }
 
 // All returns every dialect, docker's first.
@@ -116,6 +118,9 @@ func (d *Dialect) Read(text []byte, o Options) (workload.Workload, []Loss, error
 	r.w.As = d.Engine
 	if err := d.read(r, string(text)); err != nil {
 		return workload.Workload{}, nil, fmt.Errorf("%s: %w", d.Name, err)
+	}
+	if o.kept != nil {
+		*o.kept = append(*o.kept, r.kept...)
 	}
 	return r.w, r.losses, nil
 }

@@ -94,6 +94,7 @@ func readKube(r *reading, text string) error {
 	p := pods[whose[at]]
 	k := &kubeReading{r, p, which[at], map[string]string{}}
 	k.read()
+	r.shape = p.shape
 	r.unread(p.doc)
 	return p.doc.Err()
 }
@@ -126,6 +127,26 @@ func podOf(n *tree.Node) (p podded, ok bool) {
 		p.containers = append(p.containers, p.spec.Get(kind).List()...)
 	}
 	return p, true
+}
+
+// shape is a member's name in the tables, which are of a pod: whatever the pod stands in.
+func (p podded) shape(n *tree.Node) string {
+	for _, at := range []struct {
+		n    *tree.Node
+		name string
+	}{{p.spec, "spec"}, {p.meta, "metadata"}, {p.doc.Get("metadata"), "metadata"}} {
+		if at.n != nil && within(n.Path, at.n.Path) {
+			s := at.name + strings.TrimPrefix(n.Shape(), at.n.Shape())
+			for _, kind := range []string{"initContainers", "ephemeralContainers"} {
+				s = strings.Replace(s, "spec."+kind+"[]", "spec.containers[]", 1)
+			}
+			return s
+		}
+	}
+	if rest := strings.TrimPrefix(strings.TrimPrefix(n.Path, p.doc.Path), "."); rest == "apiVersion" || rest == "kind" || rest == "status" {
+		return rest
+	}
+	return "controller"
 }
 
 type kubeReading struct {
@@ -404,6 +425,11 @@ func (k *kubeReading) mounts() {
 			recursive.Fail("Enabled needs readOnly and no mountPropagation; otherwise IfPossible or Disabled")
 		}
 		sub := n.Get("subPath")
+		if expr := n.Get("subPathExpr"); expr.Set() {
+			k.lose(n.Path, m.Target, "a path that a variable names is not filled in, and the whole volume would be more than was asked for")
+			n.Pass()
+			continue
+		}
 		switch {
 		case v == nil:
 			name.Fail("no volume of the pod is called %s", name.Text())
@@ -788,4 +814,160 @@ var kubeWordless = []Row{
 	{Member: "Limits.Ulimits", Why: "the runtime's own hold"},
 	{Member: "Limits.OOMScoreAdj", Why: "it follows from the pod's class of service"},
 	{Member: "Limits.ShmSize", Why: "mount an emptyDir of medium Memory at /dev/shm"},
+}
+
+// What of a text is kept, in docker's words.
+var kubeKept = []Row{
+	{Member: "apiVersion", To: "its form is v1's"},
+	{Member: "kind", To: "which member holds the pod"},
+	{Member: "metadata.name", To: "--name"},
+	{Member: "metadata.labels.*", To: "--label"},
+	{Member: "metadata.annotations.container", To: "of the container's AppArmor profile, as before 1.30: --security-opt apparmor="},
+	{Member: "spec.containers[].name", To: "--container chooses by it"},
+	{Member: "spec.containers[].image", To: "the image"},
+	{Member: "spec.containers[].command[]", To: "--entrypoint, all of its words"},
+	{Member: "spec.containers[].args[]", To: "the command"},
+	{Member: "spec.containers[].workingDir", To: "--workdir"},
+	{Member: "spec.containers[].env[].name", To: "--env"},
+	{Member: "spec.containers[].env[].value", To: "--env; $(NAME) is filled in"},
+	{Member: "spec.containers[].tty", To: "--tty"},
+	{Member: "spec.containers[].stdin", To: "--interactive"},
+	{Member: "spec.containers[].lifecycle.stopSignal", To: "--stop-signal"},
+	{Member: "spec.os.name", To: "goes with stopSignal"},
+	{Member: "spec.restartPolicy", To: "Never, which is what porthole does"},
+	{Member: "spec.terminationGracePeriodSeconds", To: "--stop-timeout"},
+	{Member: "spec.hostname", To: "--hostname"},
+	{Member: "spec.hostPID", To: "--pid host"},
+	{Member: "spec.hostIPC", To: "--ipc host or private"},
+	{Member: "spec.hostNetwork", To: "--network host --uts host"},
+	{Member: "spec.hostUsers", To: "--userns host; false: one of its own"},
+	{Member: "spec.shareProcessNamespace", To: "false"},
+	{Member: "spec.securityContext.runAsUser", To: "--user"},
+	{Member: "spec.securityContext.runAsGroup", To: "--user"},
+	{Member: "spec.securityContext.runAsNonRoot", To: "refused where the user is root"},
+	{Member: "spec.securityContext.supplementalGroups[]", To: "--group-add"},
+	{Member: "spec.securityContext.sysctls[].name", To: "--sysctl"},
+	{Member: "spec.securityContext.sysctls[].value", To: "--sysctl"},
+	{Member: "spec.securityContext.seccompProfile.type", To: "--security-opt seccomp="},
+	{Member: "spec.securityContext.seccompProfile.localhostProfile", To: "--security-opt seccomp=FILE"},
+	{Member: "spec.securityContext.appArmorProfile.type", To: "--security-opt apparmor="},
+	{Member: "spec.securityContext.appArmorProfile.localhostProfile", To: "--security-opt apparmor="},
+	{Member: "spec.securityContext.seLinuxOptions.user", To: "--security-opt label="},
+	{Member: "spec.securityContext.seLinuxOptions.role", To: "--security-opt label="},
+	{Member: "spec.securityContext.seLinuxOptions.type", To: "--security-opt label="},
+	{Member: "spec.securityContext.seLinuxOptions.level", To: "--security-opt label="},
+	{Member: "spec.containers[].securityContext.runAsUser", To: "--user"},
+	{Member: "spec.containers[].securityContext.runAsGroup", To: "--user"},
+	{Member: "spec.containers[].securityContext.runAsNonRoot", To: "refused where the user is root"},
+	{Member: "spec.containers[].securityContext.privileged", To: "--privileged"},
+	{Member: "spec.containers[].securityContext.capabilities.add[]", To: "--cap-add; what is dropped too is dropped"},
+	{Member: "spec.containers[].securityContext.capabilities.drop[]", To: "--cap-drop"},
+	{Member: "spec.containers[].securityContext.readOnlyRootFilesystem", To: "--read-only"},
+	{Member: "spec.containers[].securityContext.allowPrivilegeEscalation", To: "false: --security-opt no-new-privileges"},
+	{Member: "spec.containers[].securityContext.procMount", To: "Unmasked: --security-opt systempaths=unconfined"},
+	{Member: "spec.containers[].securityContext.seccompProfile.type", To: "--security-opt seccomp="},
+	{Member: "spec.containers[].securityContext.seccompProfile.localhostProfile", To: "--security-opt seccomp=FILE"},
+	{Member: "spec.containers[].securityContext.appArmorProfile.type", To: "--security-opt apparmor="},
+	{Member: "spec.containers[].securityContext.appArmorProfile.localhostProfile", To: "--security-opt apparmor="},
+	{Member: "spec.containers[].securityContext.seLinuxOptions.user", To: "--security-opt label="},
+	{Member: "spec.containers[].securityContext.seLinuxOptions.role", To: "--security-opt label="},
+	{Member: "spec.containers[].securityContext.seLinuxOptions.type", To: "--security-opt label="},
+	{Member: "spec.containers[].securityContext.seLinuxOptions.level", To: "--security-opt label="},
+	{Member: "spec.volumes[].name", To: "which volume a mount means"},
+	{Member: "spec.volumes[].hostPath.path", To: "a bind's source"},
+	{Member: "spec.volumes[].hostPath.type", To: "DirectoryOrCreate: made where it is missing, as with -v"},
+	{Member: "spec.volumes[].emptyDir", To: "a volume without a name, filled with nothing"},
+	{Member: "spec.volumes[].emptyDir.medium", To: "Memory: a tmpfs"},
+	{Member: "spec.volumes[].emptyDir.sizeLimit", To: "a tmpfs's size"},
+	{Member: "spec.volumes[].persistentVolumeClaim.claimName", To: "a volume's name"},
+	{Member: "spec.volumes[].persistentVolumeClaim.readOnly", To: "readonly"},
+	{Member: "spec.containers[].volumeMounts[].name", To: "which volume"},
+	{Member: "spec.containers[].volumeMounts[].mountPath", To: "a mount's target"},
+	{Member: "spec.containers[].volumeMounts[].readOnly", To: "readonly"},
+	{Member: "spec.containers[].volumeMounts[].subPath", To: "beneath a bind's source"},
+	{Member: "spec.containers[].volumeMounts[].mountPropagation", To: "bind-propagation"},
+	{Member: "spec.containers[].volumeMounts[].recursiveReadOnly", To: "bind-recursive"},
+	{Member: "spec.containers[].resources.limits.memory", To: "--memory"},
+	{Member: "spec.containers[].resources.limits.cpu", To: "--cpus"},
+	{Member: "spec.containers[].resources.requests.cpu", To: "--cpu-shares"},
+}
+
+// What of a text is not kept, and why. Without a reason it says nothing of the container, and is passed over.
+var kubeLost = []Row{
+	{Member: "status"},
+	{Member: "metadata.namespace"},
+	{Member: "metadata.uid"},
+	{Member: "metadata.resourceVersion"},
+	{Member: "metadata.creationTimestamp"},
+	{Member: "metadata.generation"},
+	{Member: "metadata.managedFields"},
+	{Member: "metadata.selfLink"},
+	{Member: "metadata.ownerReferences"},
+	{Member: "metadata.generateName"},
+	{Member: "spec.nodeName"},
+	{Member: "spec.os"},
+	{Member: "metadata.labels", Why: "the pod's own are kept, not its controller's"},
+	{Member: "metadata.annotations", Why: "porthole has no annotations"},
+	{Member: "metadata.finalizers", Why: "porthole has no annotations"},
+	{Member: "spec.initContainers[]", Why: "a workload is one container; --container takes another"},
+	{Member: "spec.ephemeralContainers[]", Why: "a workload is one container; --container takes another"},
+	{Member: "spec.containers[]", Why: "a workload is one container; --container takes another"},
+	{Member: "spec.nodeSelector", Why: "where and when a pod runs the cluster decides"},
+	{Member: "spec.affinity", Why: "where and when a pod runs the cluster decides"},
+	{Member: "spec.tolerations", Why: "where and when a pod runs the cluster decides"},
+	{Member: "spec.topologySpreadConstraints", Why: "where and when a pod runs the cluster decides"},
+	{Member: "spec.schedulerName", Why: "where and when a pod runs the cluster decides"},
+	{Member: "spec.schedulingGates", Why: "where and when a pod runs the cluster decides"},
+	{Member: "spec.priority", Why: "where and when a pod runs the cluster decides"},
+	{Member: "spec.priorityClassName", Why: "where and when a pod runs the cluster decides"},
+	{Member: "spec.preemptionPolicy", Why: "where and when a pod runs the cluster decides"},
+	{Member: "spec.runtimeClassName", Why: "where and when a pod runs the cluster decides"},
+	{Member: "spec.overhead", Why: "where and when a pod runs the cluster decides"},
+	{Member: "spec.readinessGates", Why: "where and when a pod runs the cluster decides"},
+	{Member: "spec.resourceClaims", Why: "where and when a pod runs the cluster decides"},
+	{Member: "spec.activeDeadlineSeconds", Why: "where and when a pod runs the cluster decides"},
+	{Member: "spec.resources", Why: "where and when a pod runs the cluster decides"},
+	{Member: "spec.restartPolicy", Why: "porthole has no daemon that would start it again"},
+	{Member: "spec.containers[].restartPolicy", Why: "porthole has no daemon that would start it again"},
+	{Member: "spec.containers[].restartPolicyRules", Why: "porthole has no daemon that would start it again"},
+	{Member: "spec.serviceAccountName", Why: "a container has no cluster to speak to"},
+	{Member: "spec.serviceAccount", Why: "a container has no cluster to speak to"},
+	{Member: "spec.automountServiceAccountToken", Why: "a container has no cluster to speak to"},
+	{Member: "spec.enableServiceLinks", Why: "a container has no cluster to speak to"},
+	{Member: "spec.imagePullSecrets", Why: "`porthole pull` takes the caller's own credentials"},
+	{Member: "spec.containers[].imagePullPolicy", Why: "an image is pulled when it is missing"},
+	{Member: "spec.containers[].ports", Why: "bridges and ports are not there yet"},
+	{Member: "spec.dnsPolicy", Why: "bridges and ports are not there yet"},
+	{Member: "spec.dnsConfig", Why: "bridges and ports are not there yet"},
+	{Member: "spec.hostAliases", Why: "bridges and ports are not there yet"},
+	{Member: "spec.subdomain", Why: "bridges and ports are not there yet"},
+	{Member: "spec.setHostnameAsFQDN", Why: "bridges and ports are not there yet"},
+	{Member: "spec.hostnameOverride", Why: "bridges and ports are not there yet"},
+	{Member: "spec.containers[].livenessProbe", Why: "porthole runs no health checks"},
+	{Member: "spec.containers[].readinessProbe", Why: "porthole runs no health checks"},
+	{Member: "spec.containers[].startupProbe", Why: "porthole runs no health checks"},
+	{Member: "spec.containers[].lifecycle.postStart", Why: "porthole runs nothing beside the container"},
+	{Member: "spec.containers[].lifecycle.preStop", Why: "porthole runs nothing beside the container"},
+	{Member: "spec.shareProcessNamespace", Why: "containers cannot share a namespace yet"},
+	{Member: "spec.containers[].targetContainerName", Why: "containers cannot share a namespace yet"},
+	{Member: "spec.containers[].env[].valueFrom", Why: "what the value is only a cluster knows"},
+	{Member: "spec.containers[].envFrom", Why: "what the value is only a cluster knows"},
+	{Member: "spec.containers[].terminationMessagePath", Why: "where it writes its last words is the kubelet's affair"},
+	{Member: "spec.containers[].terminationMessagePolicy", Why: "where it writes its last words is the kubelet's affair"},
+	{Member: "spec.containers[].stdinOnce", Why: "input is open or not, as often as it is read"},
+	{Member: "spec.containers[].resources.requests", Why: "what it asks for is for the scheduler alone"},
+	{Member: "spec.containers[].resources.claims", Why: "what it asks for is for the scheduler alone"},
+	{Member: "spec.containers[].resizePolicy", Why: "what it asks for is for the scheduler alone"},
+	{Member: "spec.containers[].resources.limits", Why: "porthole limits memory and CPUs"},
+	{Member: "spec.containers[].volumeDevices", Why: "devices come by --device"},
+	{Member: "spec.volumes[]", Why: "what the volume holds only a cluster knows"},
+	{Member: "spec.containers[].volumeMounts[]", Why: "what the volume holds only a cluster knows"},
+	{Member: "spec.containers[].volumeMounts[].subPathExpr", Why: "a path that a variable names is not filled in, and the whole volume would be more than was asked for"},
+	{Member: "spec.securityContext.supplementalGroupsPolicy", Why: "which groups an image adds is not asked"},
+	{Member: "spec.securityContext.fsGroupChangePolicy", Why: "volumes are given to nobody"},
+	{Member: "spec.securityContext.seLinuxChangePolicy", Why: "volumes are given to nobody"},
+	{Member: "spec.securityContext.fsGroup", Why: "volumes are given to nobody"},
+	{Member: "spec.securityContext.windowsOptions", Why: "it is for Windows"},
+	{Member: "spec.containers[].securityContext.windowsOptions", Why: "it is for Windows"},
+	{Member: "controller", Why: "what a controller does with its pods is its own affair"},
 }

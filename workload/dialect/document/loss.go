@@ -39,7 +39,8 @@ type reading struct {
 	o      Options
 	w      workload.Workload
 	losses []Loss
-	root   *tree.Node
+	shape  func(*tree.Node) string // a member's name in the dialect's tables; nil: its own
+	kept   []string                // the shapes of all that was looked at and not lost
 }
 
 func (r *reading) lose(path, what, why string) {
@@ -56,9 +57,18 @@ func (r *reading) drop(n *tree.Node, why string) {
 
 // unread names all that nobody looked at. Each has its reason in the dialect's table, or beneath a member that has.
 func (r *reading) unread(root *tree.Node) {
+	shape := r.shape
+	if shape == nil {
+		shape = (*tree.Node).Shape
+	}
+	for _, n := range root.Read() {
+		if !slices.ContainsFunc(r.losses, func(l Loss) bool { return within(n.Path, l.Path) }) {
+			r.kept = append(r.kept, shape(n))
+		}
+	}
 	for _, n := range root.Unread() {
 		why := "not known to " + r.d.Title
-		if row, ok := find(r.d.Lost, n.Shape()); ok {
+		if row, ok := find(r.d.Lost, shape(n)); ok {
 			why = row.Why
 			if why == passedOver {
 				continue
@@ -66,6 +76,12 @@ func (r *reading) unread(root *tree.Node) {
 		}
 		r.losses = append(r.losses, Loss{n.Path, n.Short(), why, n.Line})
 	}
+}
+
+// within says whether path is that of outer, or of something in it.
+func within(path, outer string) bool {
+	rest, ok := strings.CutPrefix(path, outer)
+	return ok && outer != "" && (rest == "" || rest[0] == '.' || rest[0] == '[')
 }
 
 // passedOver is the reason of members that say nothing of a container: they are not named as lost.
@@ -187,7 +203,9 @@ func (w *writing) walk(v reflect.Value, path, shape string) {
 	what := fmt.Sprint(v.Interface())
 	switch x := v.Interface().(type) {
 	case []string:
-		what = strings.Join(x, " ")
+		if what = strings.Join(x, " "); len(x) == 0 {
+			what = "none"
+		}
 	case []byte:
 		what = fmt.Sprintf("a document of %d bytes", len(x))
 	case time.Duration:

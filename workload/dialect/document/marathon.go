@@ -87,6 +87,12 @@ func readMarathon(r *reading, text string) error {
 	}
 	m := &marathonReading{r, apps[at]}
 	m.read(path.Base(names[at]))
+	r.shape = func(n *tree.Node) string {
+		if at := m.app.Shape(); at != "" {
+			return strings.TrimPrefix(n.Shape(), at+".")
+		}
+		return n.Shape()
+	}
 	r.unread(root)
 	return root.Err()
 }
@@ -371,6 +377,7 @@ func renumber(p string, at []int) string {
 
 // What a workload says that has no word here, and why.
 var marathonWordless = []Row{
+	{Member: "Limits.Ulimits", Why: "docker has no limit of address space"},
 	{Member: "Entrypoint", Why: "docker's client takes one word: the others begin the command"},
 	{Member: "Args", Why: "of an entry point of several words, they begin with the others"},
 	{Member: "Security.Seccomp", Why: "a document that no file holds can't be named; `convert --seccomp FILE` writes one"},
@@ -383,4 +390,80 @@ var marathonWordless = []Row{
 	{Member: "Mounts[].SubReadOnly", Why: "docker takes readonly with the propagation rprivate alone"},
 	{Member: "As", Why: "which release runs it an app can't say"},
 	{Member: "Limits.Memory", Why: "Marathon gives 128 MiB where none is said"},
+}
+
+// What of a text is kept, in docker's words.
+var marathonKept = []Row{
+	{Member: "id", To: "--name is its last part"},
+	{Member: "cmd", To: "the command, by /bin/sh -c"},
+	{Member: "args[]", To: "the command"},
+	{Member: "env.*", To: "--env"},
+	{Member: "labels.*", To: "--label"},
+	{Member: "mem", To: "--memory, in MiB; 128 where nothing is said"},
+	{Member: "cpus", To: "--cpu-shares, 1024 for each"},
+	{Member: "taskKillGracePeriodSeconds", To: "--stop-timeout"},
+	{Member: "container.type", To: "DOCKER, or MESOS with an image"},
+	{Member: "container.docker.image", To: "the image"},
+	{Member: "container.docker.privileged", To: "--privileged"},
+	{Member: "container.docker.parameters[].key", To: "a flag of docker run"},
+	{Member: "container.docker.parameters[].value", To: "its value"},
+	{Member: "container.docker.network", To: "--network, before 1.5"},
+	{Member: "networks[].mode", To: "--network"},
+	{Member: "container.volumes[].containerPath", To: "a bind's target"},
+	{Member: "container.volumes[].hostPath", To: "a bind's source"},
+	{Member: "container.volumes[].mode", To: "RO: readonly"},
+}
+
+// What of a text is not kept, and why. Without a reason it says nothing of the container, and is passed over.
+var marathonLost = []Row{
+	{Member: "version"},
+	{Member: "versionInfo"},
+	{Member: "tasks"},
+	{Member: "tasksRunning"},
+	{Member: "tasksStaged"},
+	{Member: "tasksHealthy"},
+	{Member: "tasksUnhealthy"},
+	{Member: "deployments"},
+	{Member: "executor"},
+	{Member: "uris"},
+	{Member: "secrets", Why: "only the cluster knows the secret"},
+	{Member: "env.*", Why: "only the cluster knows the secret"},
+	{Member: "apps[]", Why: "a workload is one container; --container takes another"},
+	{Member: "groups", Why: "a workload is one container; --container takes another"},
+	{Member: "instances", Why: "how many run, and where, is the cluster's affair"},
+	{Member: "constraints", Why: "how many run, and where, is the cluster's affair"},
+	{Member: "acceptedResourceRoles", Why: "how many run, and where, is the cluster's affair"},
+	{Member: "backoffSeconds", Why: "how many run, and where, is the cluster's affair"},
+	{Member: "backoffFactor", Why: "how many run, and where, is the cluster's affair"},
+	{Member: "maxLaunchDelaySeconds", Why: "how many run, and where, is the cluster's affair"},
+	{Member: "upgradeStrategy", Why: "how many run, and where, is the cluster's affair"},
+	{Member: "dependencies", Why: "how many run, and where, is the cluster's affair"},
+	{Member: "residency", Why: "how many run, and where, is the cluster's affair"},
+	{Member: "unreachableStrategy", Why: "how many run, and where, is the cluster's affair"},
+	{Member: "killSelection", Why: "how many run, and where, is the cluster's affair"},
+	{Member: "role", Why: "how many run, and where, is the cluster's affair"},
+	{Member: "storeUrls", Why: "how many run, and where, is the cluster's affair"},
+	{Member: "requirePorts", Why: "how many run, and where, is the cluster's affair"},
+	{Member: "ipAddress", Why: "how many run, and where, is the cluster's affair"},
+	{Member: "resourceLimits", Why: "how many run, and where, is the cluster's affair"},
+	{Member: "tty", Why: "how many run, and where, is the cluster's affair"},
+	{Member: "disk", Why: "porthole limits memory and CPUs"},
+	{Member: "gpus", Why: "porthole limits memory and CPUs"},
+	{Member: "fetch", Why: "what is fetched beforehand is mounted here"},
+	{Member: "user", Why: "the Docker containerizer does not hand it on: parameters has a user"},
+	{Member: "healthChecks", Why: "porthole runs no health checks"},
+	{Member: "readinessChecks", Why: "porthole runs no health checks"},
+	{Member: "check", Why: "porthole runs no health checks"},
+	{Member: "ports", Why: "bridges and ports are not there yet"},
+	{Member: "portDefinitions", Why: "bridges and ports are not there yet"},
+	{Member: "container.portMappings", Why: "bridges and ports are not there yet"},
+	{Member: "container.docker.portMappings", Why: "bridges and ports are not there yet"},
+	{Member: "networks", Why: "bridges and ports are not there yet"},
+	{Member: "networks[].name", Why: "bridges and ports are not there yet"},
+	{Member: "networks[].labels", Why: "bridges and ports are not there yet"},
+	{Member: "container.docker.forcePullImage", Why: "an image is pulled when it is missing"},
+	{Member: "container.docker.pullConfig", Why: "`porthole pull` takes the caller's own credentials"},
+	{Member: "container.docker.credential", Why: "`porthole pull` takes the caller's own credentials"},
+	{Member: "container.linuxInfo", Why: "it is for the Mesos containerizer"},
+	{Member: "container.volumes[]", Why: "only a bind of a directory is kept"},
 }

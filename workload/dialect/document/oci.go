@@ -239,16 +239,25 @@ func (o *ociReading) isDefault(doc []byte, bound caps.Set) bool {
 	if json.Unmarshal(doc, &have) != nil {
 		return false
 	}
+	sortNames(&have)
 	p, err := profile.Builtin("docker")
 	if err != nil {
 		return false
 	}
 	for _, arch := range []abi.Arch{abi.X86_64, abi.ARM64} {
-		if reflect.DeepEqual(plainJSON(p.OCI(profile.Conditions{Caps: bound, Arch: arch, Kernel: facts.Version{Major: 6, Minor: 18}})), plainJSON(have)) {
+		own := p.OCI(profile.Conditions{Caps: bound, Arch: arch, Kernel: facts.Version{Major: 6, Minor: 18}})
+		if sortNames(own); reflect.DeepEqual(plainJSON(own), plainJSON(have)) {
 			return true
 		}
 	}
 	return false
+}
+
+// sortNames puts each entry's calls in order, which has no meaning.
+func sortNames(s *specs.LinuxSeccomp) {
+	for i := range s.Syscalls {
+		s.Syscalls[i].Names = slices.Sorted(slices.Values(s.Syscalls[i].Names))
+	}
 }
 
 func plainJSON(v any) (out any) {
@@ -714,4 +723,107 @@ var ociWordless = []Row{
 	{Member: "Limits.ShmSize", Why: "where the host's memory is shared, it has its own size"},
 	{Member: "Sysctls", Why: "another release's own are written out"},
 	{Member: "Sysctls[]", Why: "one of a namespace that is shared is refused"},
+}
+
+// What of a text is kept, in docker's words.
+var ociKept = []Row{
+	{Member: "ociVersion", To: "any 1.x"},
+	{Member: "root.path", To: "the image, as a directory"},
+	{Member: "root.readonly", To: "--read-only"},
+	{Member: "hostname", To: "--hostname"},
+	{Member: "process.args[]", To: "the command, with no entry point"},
+	{Member: "process.env[]", To: "--env, but for what every container of Docker's has"},
+	{Member: "process.cwd", To: "--workdir"},
+	{Member: "process.terminal", To: "--tty"},
+	{Member: "process.user.uid", To: "--user"},
+	{Member: "process.user.gid", To: "--user"},
+	{Member: "process.user.additionalGids[]", To: "--group-add, but for the primary one"},
+	{Member: "process.noNewPrivileges", To: "--security-opt no-new-privileges"},
+	{Member: "process.apparmorProfile", To: "--security-opt apparmor=, unless it is docker-default"},
+	{Member: "process.oomScoreAdj", To: "--oom-score-adj"},
+	{Member: "process.rlimits[].type", To: "--ulimit"},
+	{Member: "process.rlimits[].soft", To: "--ulimit"},
+	{Member: "process.rlimits[].hard", To: "--ulimit"},
+	{Member: "process.capabilities.bounding", To: "--cap-add and --cap-drop, against Docker's own"},
+	{Member: "process.capabilities.effective", To: "the same as the bounding set, or none"},
+	{Member: "process.capabilities.permitted", To: "the same as the bounding set, or none"},
+	{Member: "process.capabilities.inheritable", To: "as before 20.10.14"},
+	{Member: "annotations.*", To: "--label, and --stop-signal where an image's conversion puts it"},
+	{Member: "mounts[].destination", To: "-v, but for what every container has"},
+	{Member: "mounts[].type", To: "bind or tmpfs"},
+	{Member: "mounts[].source", To: "a bind's source"},
+	{Member: "mounts[].options[]", To: "a mount's options"},
+	{Member: "linux.namespaces[].type", To: "one that is not there is the host's"},
+	{Member: "linux.uidMappings[].containerID", To: "a user namespace"},
+	{Member: "linux.uidMappings[].hostID", To: "a user namespace"},
+	{Member: "linux.uidMappings[].size", To: "a user namespace"},
+	{Member: "linux.gidMappings[].containerID", To: "a user namespace"},
+	{Member: "linux.gidMappings[].hostID", To: "a user namespace"},
+	{Member: "linux.gidMappings[].size", To: "a user namespace"},
+	{Member: "linux.maskedPaths[]", To: "masked paths, where they are not Docker's own"},
+	{Member: "linux.readonlyPaths[]", To: "read-only paths, where they are not Docker's own"},
+	{Member: "linux.seccomp", To: "--security-opt seccomp=, unless it is Docker's own"},
+	{Member: "linux.sysctl.*", To: "--sysctl, but for Docker's two"},
+	{Member: "linux.rootfsPropagation", To: "as the mounts want it"},
+	{Member: "linux.cgroupsPath", To: "each engine's own"},
+	{Member: "linux.resources.memory.limit", To: "--memory"},
+	{Member: "linux.resources.memory.swap", To: "--memory-swap, unless it is twice the memory"},
+	{Member: "linux.resources.cpu.shares", To: "--cpu-shares"},
+	{Member: "linux.resources.cpu.quota", To: "--cpus"},
+	{Member: "linux.resources.cpu.period", To: "--cpus"},
+	{Member: "linux.resources.cpu.cpus", To: "--cpuset-cpus"},
+	{Member: "linux.resources.cpu.mems", To: "--cpuset-mems"},
+	{Member: "linux.resources.pids.limit", To: "--pids-limit"},
+	{Member: "linux.resources.devices[].allow", To: "--device-cgroup-rule, but for Docker's own; all: --privileged"},
+	{Member: "linux.resources.devices[].type", To: "the same"},
+	{Member: "linux.resources.devices[].major", To: "the same"},
+	{Member: "linux.resources.devices[].minor", To: "the same"},
+	{Member: "linux.resources.devices[].access", To: "the same"},
+	{Member: "linux.devices[].path", To: "--device"},
+	{Member: "linux.devices[].type", To: "--device"},
+	{Member: "linux.devices[].major", To: "--device"},
+	{Member: "linux.devices[].minor", To: "--device"},
+	{Member: "linux.devices[].fileMode", To: "the node's own"},
+	{Member: "linux.devices[].uid", To: "the node's own"},
+	{Member: "linux.devices[].gid", To: "the node's own"},
+}
+
+// What of a text is not kept, and why. Without a reason it says nothing of the container, and is passed over.
+var ociLost = []Row{
+	{Member: "ociVersion"},
+	{Member: "linux.cgroupsPath"},
+	{Member: "linux.rootfsPropagation"},
+	{Member: "hooks", Why: "porthole runs nothing beside the container"},
+	{Member: "solaris", Why: "porthole is for Linux"},
+	{Member: "windows", Why: "porthole is for Linux"},
+	{Member: "vm", Why: "porthole is for Linux"},
+	{Member: "zos", Why: "porthole is for Linux"},
+	{Member: "domainname", Why: "the host name is all that is set"},
+	{Member: "process.selinuxLabel", Why: "porthole sets none"},
+	{Member: "linux.mountLabel", Why: "porthole sets none"},
+	{Member: "process.consoleSize", Why: "porthole sets none"},
+	{Member: "process.commandLine", Why: "porthole sets none"},
+	{Member: "process.ioPriority", Why: "porthole sets none"},
+	{Member: "process.scheduler", Why: "porthole sets none"},
+	{Member: "process.execCPUAffinity", Why: "porthole sets none"},
+	{Member: "process.user.umask", Why: "porthole sets none"},
+	{Member: "process.user.username", Why: "porthole sets none"},
+	{Member: "linux.personality", Why: "porthole sets none"},
+	{Member: "linux.timeOffsets", Why: "porthole sets none"},
+	{Member: "linux.intelRdt", Why: "porthole sets none"},
+	{Member: "linux.memoryPolicy", Why: "porthole sets none"},
+	{Member: "linux.netDevices", Why: "porthole sets none"},
+	{Member: "linux.resources", Why: "porthole limits memory, CPUs and processes"},
+	{Member: "linux.namespaces[].path", Why: "a namespace that is there already can't be joined"},
+	{Member: "mounts[]", Why: "every engine brings a file of its own"},
+	{Member: "linux.uidMappings[]", Why: "ids are mapped one to one"},
+	{Member: "linux.gidMappings[]", Why: "ids are mapped one to one"},
+	{Member: "mounts[].uidMappings", Why: "ids are mapped one to one"},
+	{Member: "mounts[].gidMappings", Why: "ids are mapped one to one"},
+	{Member: "process.capabilities.effective", Why: "a process starts with its bounding set, or with nothing"},
+	{Member: "process.capabilities.permitted", Why: "a process starts with its bounding set, or with nothing"},
+	{Member: "process.capabilities.inheritable", Why: "a process starts with its bounding set, or with nothing"},
+	{Member: "process.capabilities.ambient", Why: "a process starts with its bounding set, or with nothing"},
+	{Member: "linux.devices[]", Why: "no rule allows its use"},
+	{Member: "process.env[]", Why: "it is no NAME=value"},
 }

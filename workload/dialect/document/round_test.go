@@ -186,7 +186,7 @@ func (g made) workload() workload.Workload {
 	}
 	if g.yes() {
 		l.PidsLimit, l.OOMScoreAdj = ptr(g.Int64N(100)-1), ptr(g.IntN(2001)-1000)
-		l.Ulimits = []workload.Ulimit{{Name: "core", Soft: -1, Hard: -1}, {Name: "nofile", Soft: 5, Hard: 5 + g.Int64N(9)}}
+		l.Ulimits = []workload.Ulimit{{Name: "core", Soft: -1, Hard: -1}, {Name: one(g, "cpu", "as"), Soft: 7, Hard: 7}, {Name: "nofile", Soft: 5, Hard: 5 + g.Int64N(9)}}
 	}
 	l.CpusetCpus, l.CpusetMems, l.ShmSize = g.maybe("0-1"), g.maybe("0"), one(g, 0, 0, 1+g.Int64N(1<<40))
 	return w
