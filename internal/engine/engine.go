@@ -56,6 +56,11 @@ func Open(root string, f facts.Facts, warn func(string)) (*Engine, error) {
 // Root is the directory beneath which everything is kept.
 func (e *Engine) Root() string { return e.root }
 
+// filters is where compiled filters are kept.
+func (e *Engine) filters() container.Filters {
+	return container.Filters(filepath.Join(e.root, "filters"))
+}
+
 // Facts is what is known of this machine.
 func (e *Engine) Facts() facts.Facts { return e.facts }
 

@@ -50,7 +50,7 @@ func (e *Engine) Exec(ctx context.Context, x workload.Exec, opt ExecOptions) (co
 		return 0, err
 	}
 	cfg := container.ExecConfig{
-		Process: process, Facts: e.facts, Policy: policy, Owned: !x.Detach, NoFile: nofile.Limit(), Sealed: opt.Sealed,
+		Process: process, Facts: e.facts, Policy: policy, Filters: e.filters(), Owned: !x.Detach, NoFile: nofile.Limit(), Sealed: opt.Sealed,
 		Refer: map[string]string{"process.cwd": referDir(x.Dir, process.Cwd)},
 	}
 	signals, err := catch()

@@ -69,7 +69,7 @@ func (e *Engine) prepare(ctx context.Context, r *Record, dir string) (*prepared,
 		return nil, err
 	}
 	p.config = container.Config{
-		Spec: s, Root: pic.root, Facts: e.facts, Policy: policy, Init: w.Init && w.NS.PID != "host",
+		Spec: s, Root: pic.root, Facts: e.facts, Policy: policy, Filters: e.filters(), Init: w.Init && w.NS.PID != "host",
 		Owned: true, NoFile: nofile.Limit(), Refer: refers(w, s),
 	}
 	return p, nil

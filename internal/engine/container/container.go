@@ -21,7 +21,6 @@ import (
 	"porthole/internal/host/launch"
 	"porthole/plan"
 	"porthole/seccomp"
-	"porthole/seccomp/filter"
 )
 
 // Config is all that makes a container.
@@ -34,6 +33,8 @@ type Config struct {
 	// Policy is the filter to install; nil is none. The spec's linux.seccomp is not read:
 	// whoever resolved it knows more of it than it says.
 	Policy *seccomp.Policy
+	// Filters is where it may be found compiled, and kept.
+	Filters Filters
 	// Watch, where not nil, is told the listener of the installed filter, and owns it. Policy's
 	// Notify actions are meant for it.
 	Watch func(listener *os.File)
@@ -82,11 +83,11 @@ type Container struct {
 }
 
 // seccompOption compiles a policy for a plan.
-func seccompOption(p *seccomp.Policy, listener bool, answers *seccomp.Policy) (*plan.Seccomp, error) {
+func seccompOption(p *seccomp.Policy, kept Filters, listener bool, answers *seccomp.Policy) (*plan.Seccomp, error) {
 	if p == nil {
 		return nil, nil
 	}
-	prog, err := filter.Compile(*p)
+	prog, err := kept.compile(*p)
 	if err != nil {
 		return nil, fmt.Errorf("seccomp: %w", err)
 	}

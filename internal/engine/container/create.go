@@ -46,7 +46,7 @@ func Create(ctx context.Context, claim *Claim, cfg Config) (*Container, error) {
 
 // planOptions is what the plan needs to know beside the spec, except for its control groups.
 func planOptions(id string, cfg Config) (plan.Options, error) {
-	sec, err := seccompOption(cfg.Policy, cfg.Watch != nil, cfg.Answers)
+	sec, err := seccompOption(cfg.Policy, cfg.Filters, cfg.Watch != nil, cfg.Answers)
 	if err != nil {
 		return plan.Options{}, err
 	}

@@ -24,6 +24,7 @@ type ExecConfig struct {
 	File    string // what is executed, where that is not process.args[0]
 	Facts   facts.Facts
 	Policy  *seccomp.Policy // nil: no filter
+	Filters Filters         // as in Config
 	Linux   *specs.Linux    // the container's, of which personality and memoryPolicy count; may be nil
 	Watch   func(listener *os.File)
 	Agent   func(pid int, listener *os.File) // as Watch, for whoever wants to know of which process
@@ -90,7 +91,7 @@ func (s *State) Exec(ctx context.Context, cfg ExecConfig) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	sec, err := seccompOption(cfg.Policy, cfg.Watch != nil || cfg.Agent != nil, nil)
+	sec, err := seccompOption(cfg.Policy, cfg.Filters, cfg.Watch != nil || cfg.Agent != nil, nil)
 	if err != nil {
 		return nil, err
 	}
