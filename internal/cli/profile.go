@@ -12,16 +12,18 @@ import (
 	"porthole/facts"
 	"porthole/internal/cli/fast"
 	"porthole/internal/host/probe"
+	"porthole/internal/host/trace"
 	"porthole/seccomp"
 	"porthole/seccomp/filter"
 	"porthole/seccomp/profile"
+	"porthole/seccomp/profile/format"
 	"porthole/spec"
 )
 
 func (a *app) profile() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "profile",
-		Short: "look into seccomp profiles: show, resolve, decide, compile, disasm, allow, blocked",
+		Short: "look into seccomp profiles: show, resolve, decide, compile, disasm, diff, audit, allow, blocked",
 		Args:  cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -30,7 +32,8 @@ func (a *app) profile() *cobra.Command {
 			return unknownCommand(cmd, args[0])
 		},
 	}
-	cmd.AddCommand(a.profileShow(), a.profileResolve(), a.profileDecide(), a.profileCompile(), a.profileDisasm(), a.profileAllow(), a.profileBlocked())
+	cmd.AddCommand(a.profileShow(), a.profileResolve(), a.profileDecide(), a.profileCompile(), a.profileDisasm(), a.profileDiff(), a.profileAudit(),
+		a.profileAllow(), a.profileBlocked())
 	return cmd
 }
 
@@ -73,31 +76,6 @@ func (c *conditions) resolve() (profile.Conditions, error) {
 	return out, nil
 }
 
-// openProfile reads the profile that a user named: a built-in one ("docker:18.09"), "-", or a file.
-func openProfile(args []string) (*profile.Profile, error) {
-	name := "docker"
-	if len(args) > 0 {
-		name = args[0]
-	}
-	if name != "-" {
-		if p, err := profile.Builtin(name); err == nil {
-			return p, nil
-		} else if _, statErr := os.Stat(name); statErr != nil {
-			if strings.ContainsAny(name, "/.") && !strings.Contains(name, ":") {
-				return nil, fmt.Errorf("%s: no such file", name)
-			}
-			return nil, err
-		}
-	}
-	data, err := readFile(name)
-	if err != nil {
-		return nil, err
-	}
-	p, warnings, err := profile.Parse(name, data)
-	warnProfile(warnings)
-	return p, err
-}
-
 func warnProfile(ws []profile.Warning) {
 	for _, w := range ws {
 		warn(w.String())
@@ -105,8 +83,8 @@ func warnProfile(ws []profile.Warning) {
 }
 
 // resolved opens a profile and decides its conditions.
-func resolved(args []string, c *conditions) (*profile.Profile, profile.Conditions, seccomp.Policy, error) {
-	p, err := openProfile(args)
+func (a *app) resolved(args []string, form string, c *conditions) (*profile.Profile, profile.Conditions, seccomp.Policy, error) {
+	p, err := a.openProfile(args, form)
 	if err != nil {
 		return nil, profile.Conditions{}, seccomp.Policy{}, err
 	}
@@ -119,38 +97,53 @@ func resolved(args []string, c *conditions) (*profile.Profile, profile.Condition
 	return p, cond, policy, nil
 }
 
-const profileUse = " [PROFILE|FILE|-]"
+const profileUse = " [PROFILE|FILE|pid:N|-]"
 
 func (a *app) profileShow() *cobra.Command {
-	return &cobra.Command{
-		Use:   "show" + profileUse,
-		Short: "print a profile as Docker's JSON (default: docker)",
+	var from, to string
+	cmd := &cobra.Command{
+		Use:   "show [flags]" + profileUse,
+		Short: "print a profile as Docker's JSON, or in another form (default: docker)",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p, err := openProfile(args)
+			p, err := a.openProfile(args, from)
 			if err != nil {
 				return err
 			}
-			return p.Write(os.Stdout, profile.Docker)
+			return writeProfile(os.Stdout, p, to)
 		},
 	}
+	bindForm(cmd, &from)
+	cmd.Flags().StringVar(&to, "to", "docker", "the form to print: "+strings.Join(format.Names(), ", "))
+	return cmd
 }
 
 func (a *app) profileResolve() *cobra.Command {
 	var c conditions
+	var from, to string
 	cmd := &cobra.Command{
-		Use:   "resolve" + profileUse,
+		Use:   "resolve [flags]" + profileUse,
 		Short: "print what a profile comes to under these conditions, as OCI's linux.seccomp",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p, cond, _, err := resolved(args, &c)
+			p, cond, _, err := a.resolved(args, from, &c)
 			if err != nil {
 				return err
 			}
-			return printJSON(p.OCI(cond))
+			if to == "" {
+				return printJSON(p.OCI(cond))
+			}
+			q, err := profile.FromOCI(p.OCI(cond))
+			if err != nil {
+				return err
+			}
+			q.Name = p.Name
+			return writeProfile(os.Stdout, q, to)
 		},
 	}
 	c.bind(cmd)
+	bindForm(cmd, &from)
+	cmd.Flags().StringVar(&to, "to", "", "print it in this form instead: "+strings.Join(format.Names(), ", "))
 	return cmd
 }
 
@@ -162,7 +155,7 @@ func (a *app) profileDecide() *cobra.Command {
 		Short: "say what a profile does with calls such as 'personality(0x40000)', and by which rule",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p, err := openProfile([]string{from})
+			p, err := a.openProfile([]string{from}, "")
 			if err != nil {
 				return err
 			}
@@ -192,13 +185,13 @@ func (a *app) profileDecide() *cobra.Command {
 
 func (a *app) profileCompile() *cobra.Command {
 	var c conditions
-	var out string
+	var out, form string
 	cmd := &cobra.Command{
 		Use:   "compile [flags]" + profileUse,
 		Short: "write the filter as the kernel takes it: an array of struct sock_filter",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			_, _, policy, err := resolved(args, &c)
+			_, _, policy, err := a.resolved(args, form, &c)
 			if err != nil {
 				return err
 			}
@@ -221,12 +214,14 @@ func (a *app) profileCompile() *cobra.Command {
 		},
 	}
 	c.bind(cmd)
+	bindForm(cmd, &form)
 	cmd.Flags().StringVarP(&out, "output", "o", "", "into this file")
 	return cmd
 }
 
 func (a *app) profileDisasm() *cobra.Command {
 	var c conditions
+	var form string
 	cmd := &cobra.Command{
 		Use:   "disasm [flags]" + profileUse + "|FILE.bpf",
 		Short: "print the filter that a profile compiles to, or one compiled before, to read",
@@ -244,7 +239,20 @@ func (a *app) profileDisasm() *cobra.Command {
 				fmt.Print(prog.Disassemble())
 				return nil
 			}
-			_, _, policy, err := resolved(args, &c)
+			if pid, ok := pidOf(args); ok {
+				progs, err := trace.Filters(pid, a.traceCache())
+				if err != nil {
+					return err
+				}
+				for i, p := range progs {
+					if len(progs) > 1 {
+						fmt.Printf("; filter %d of %d, the one installed last first\n", i+1, len(progs))
+					}
+					fmt.Print(p.Disassemble())
+				}
+				return nil
+			}
+			_, _, policy, err := a.resolved(args, form, &c)
 			if err != nil {
 				return err
 			}
@@ -257,5 +265,6 @@ func (a *app) profileDisasm() *cobra.Command {
 		},
 	}
 	c.bind(cmd)
+	bindForm(cmd, &form)
 	return cmd
 }

@@ -17,7 +17,7 @@ func (a *app) profileAllow() *cobra.Command {
 		Short: "write a profile that lets some calls through: 'personality arg0==0x40000', 'unshare NEWUSER', ptrace",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p, err := openProfile([]string{base})
+			p, err := a.openProfile([]string{base}, "")
 			if err != nil {
 				return err
 			}
@@ -44,9 +44,9 @@ func (a *app) profileAllow() *cobra.Command {
 func (a *app) profileBlocked() *cobra.Command {
 	var c conditions
 	var q answering
-	var from string
+	var from, form string
 	cmd := &cobra.Command{
-		Use:   "blocked" + profileUse,
+		Use:   "blocked [flags]" + profileUse,
 		Short: "list the calls that a profile refuses or filters: what they could do, what opens them, who else says no",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -56,7 +56,7 @@ func (a *app) profileBlocked() *cobra.Command {
 			if len(args) == 0 {
 				args = []string{from}
 			}
-			p, cond, _, err := resolved(args, &c)
+			p, cond, _, err := a.resolved(args, form, &c)
 			if err != nil {
 				return err
 			}
@@ -66,6 +66,7 @@ func (a *app) profileBlocked() *cobra.Command {
 		},
 	}
 	c.bind(cmd)
+	bindForm(cmd, &form)
 	q.bindOutput(cmd.Flags())
 	cmd.Flags().StringVar(&from, "as", "docker", "whose default profile")
 	return cmd

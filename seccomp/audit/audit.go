@@ -236,7 +236,7 @@ func (a *auditor) errno(act specs.LinuxSeccompAction, n *uint, path string) {
 
 // What one call's entries may come to before auditing gives up: capabilities they hang on, and entries.
 const (
-	maxCaps    = 12
+	maxCaps    = 8
 	maxEntries = 200
 )
 

@@ -317,3 +317,59 @@ func TestProgramsAreExact(t *testing.T) {
 		}
 	}
 }
+
+// TestRecover writes down what default profiles compile to, and compares.
+func TestRecover(t *testing.T) {
+	for _, ref := range []string{"docker", "docker:18.09", "docker:24.0.9", "podman", "containerd", "docker:1.11.0"} {
+		p, err := profile.Builtin(ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pol, _ := p.Resolve(profile.Conditions{Caps: 0xa80425fb, Arch: abi.X86_64, Kernel: facts.Version{Major: 6, Minor: 18}})
+		prog, err := filter.Compile(pol)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q, losses, err := Recover("pid:1", []filter.Program{prog}, abi.X86_64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if q.Default != p.Default || len(q.Entries) > 40 {
+			t.Errorf("%s: default %s and %d entries:\n%s", ref, q.Default, len(q.Entries), q)
+		}
+		for _, l := range losses {
+			t.Logf("%s: %.200s", ref, l)
+			if strings.Contains(l, "ALLOW") && !strings.Contains(l, "by x") {
+				t.Errorf("%s: %s", ref, l)
+			}
+		}
+	}
+}
+
+// TestStack holds several programs against what the kernel makes of them: the strictest answer.
+func TestStack(t *testing.T) {
+	program := func(rules ...seccomp.Rule) filter.Program {
+		prog, err := filter.Compile(seccomp.Policy{Default: seccomp.Allow, Arches: []abi.Arch{abi.X86_64}, Rules: rules})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return prog
+	}
+	rule := func(name string, a seccomp.Action) seccomp.Rule { return seccomp.Rule{Name: name, Action: a} }
+	newest := program(rule("read", seccomp.Errno|2), rule("write", seccomp.Log))
+	oldest := program(rule("read", seccomp.Errno|1), rule("write", seccomp.KillProcess), rule("bpf", seccomp.Trap))
+	r, err := Diff(Side{Name: "none"}, Side{Name: "both", Programs: []filter.Program{newest, oldest}}, Options{Machine: abi.X86_64})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]seccomp.Action{}
+	for _, c := range r.Changes {
+		if c.Arch == abi.X86_64 && c.Call != "" {
+			got[c.Call] = c.To
+		}
+	}
+	want := map[string]seccomp.Action{"read": seccomp.Errno | 2, "write": seccomp.KillProcess, "bpf": seccomp.Trap}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}

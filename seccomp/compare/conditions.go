@@ -89,6 +89,8 @@ type outcome struct {
 	from, to seccomp.Action
 	args     []string
 	example  [6]uint64
+	regions  []region
+	partial  bool // there are more regions than are told
 }
 
 // found is what differs under some conditions.
@@ -185,16 +187,21 @@ func (c *comparison) differ(at profile.Conditions) ([]outcome, error) {
 	}, true)
 }
 
-// answers lists what one side says under conditions.
-func (c *comparison) answers(side int, at profile.Conditions) ([]Answer, error) {
+// all lists what one side says under conditions.
+func (c *comparison) all(side int, at profile.Conditions) ([]outcome, error) {
 	lists, err := c.sides[side].clauses(c.point, c.entries[side], c.plain[side], at)
 	if err != nil {
 		return nil, err
 	}
-	all, err := c.outcomes(lists, func(answers []seccomp.Action) (from, to seccomp.Action) {
+	return c.outcomes(lists, func(answers []seccomp.Action) (from, to seccomp.Action) {
 		a := strictest(answers)
 		return a, a
 	}, false)
+}
+
+// answers is all for other packages.
+func (c *comparison) answers(side int, at profile.Conditions) ([]Answer, error) {
+	all, err := c.all(side, at)
 	var out []Answer
 	for _, o := range all {
 		out = append(out, Answer{o.to, o.args})
@@ -228,7 +235,9 @@ func (c *comparison) outcomes(lists [][]clause, judge func([]seccomp.Action) (fr
 	}
 	for i, o := range out {
 		var texts []string
-		for _, r := range union(regions[[2]seccomp.Action{o.from, o.to}]) {
+		out[i].regions = union(regions[[2]seccomp.Action{o.from, o.to}])
+		out[i].partial = len(boxes) == maxBoxes
+		for _, r := range out[i].regions {
 			if len(r) == 0 {
 				texts = nil
 				break

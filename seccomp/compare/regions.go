@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"porthole/seccomp"
 )
 
 // A region is a box in terms of arguments: all terms must hold.
@@ -14,6 +16,7 @@ type term struct {
 	arg   uint8
 	runs  []run // nil: any value
 	texts []string
+	masks []seccomp.Cond // the texts as conditions, where each is one
 }
 
 // A run are the values from lo to hi, both within.
@@ -47,12 +50,15 @@ func termOf(arg uint8, low, high *side, bits int) term {
 	}
 	ls, lt := low.set()
 	hs, ht := high.set()
-	for _, s := range lt {
-		t.texts = append(t.texts, s.text(arg, 0))
+	for shift, tests := range map[int][]wordTest{0: lt, 32: ht} {
+		for _, s := range tests {
+			t.texts = append(t.texts, s.text(arg, shift))
+			if l := s[0]; len(s) == 1 && len(l) == 1 && !l[0].not && !l[0].gt {
+				t.masks = append(t.masks, seccomp.Cond{Arg: arg, Op: seccomp.MaskedEQ, Mask: uint64(l[0].mask) << shift, Value: uint64(l[0].k) << shift})
+			}
+		}
 	}
-	for _, s := range ht {
-		t.texts = append(t.texts, s.text(arg, 32))
-	}
+	slices.Sort(t.texts)
 	everyLow := len(ls) == 1 && ls[0] == interval{0, low32}
 	var runs []run
 	for _, h := range hs {

@@ -34,7 +34,11 @@ func (r Result) groups() []group {
 	first := map[key]Change{}
 	var order []key
 	for _, c := range r.Changes {
-		k := key{c.name(), c.When.String(), strings.Join(c.Args, "; or "), c.From, c.To}
+		name := c.name()
+		if c.Call == "" && c.Arch != r.Machine {
+			name = unnamed
+		}
+		k := key{name, c.When.String(), strings.Join(c.Args, "; or "), c.From, c.To}
 		if _, seen := arches[k]; !seen {
 			order = append(order, k)
 			first[k] = c
@@ -52,6 +56,7 @@ func (r Result) groups() []group {
 				have = append(have, a)
 			}
 		}
+		arches[k] = slices.Compact(arches[k])
 		if len(arches[k]) < len(have) || c.Call == "" && len(r.Machine.Siblings()) > 1 {
 			var names []string
 			for _, a := range arches[k] {
@@ -61,7 +66,7 @@ func (r Result) groups() []group {
 		}
 		id := fmt.Sprint(g.from, g.to, g.when, g.args, g.arches)
 		if g.args != "" { // such a line has an example of its own call
-			id += c.name()
+			id += k.call
 			g.example = example(c)
 		}
 		i, ok := place[id]
@@ -70,7 +75,7 @@ func (r Result) groups() []group {
 			place[id] = i
 			out = append(out, g)
 		}
-		out[i].calls = append(out[i].calls, c.name())
+		out[i].calls = append(out[i].calls, k.call)
 	}
 	for _, g := range out {
 		slices.Sort(g.calls)
@@ -80,6 +85,9 @@ func (r Result) groups() []group {
 	})
 	return out
 }
+
+// unnamed stands for the runs of numbers of ABIs other than the machine's own, which are many.
+const unnamed = "[numbers without a name]"
 
 // name is the call, or the numbers of a run.
 func (c Change) name() string {

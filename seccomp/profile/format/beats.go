@@ -114,6 +114,7 @@ func (d *Document) policy(name string, n *tree.Node, prefix string) error {
 		}
 	}
 	d.settle()
+	d.Open = p.Default == specs.ActAllow || p.Default == specs.ActLog
 	for _, v := range n.Unread() {
 		if prefix != "" && !strings.HasPrefix(v.Path, prefix) || v == n {
 			continue // the rest of a Beat's configuration

@@ -28,7 +28,16 @@ var firejail = &Form{
 		"in seccomp.keep: execve, execveat and prctl, which Firejail always keeps; in seccomp.drop they are refused only after it has started the program",
 	},
 	guess: func(_ string, text []byte) bool {
-		return !isJSON(text) && !hasLine(text, "seccomp:", "seccomp.default_action", "default_action:") && hasLine(text, "seccomp\n", "seccomp ", "seccomp.", "--seccomp")
+		if isJSON(text) || hasLine(text, "seccomp:", "seccomp.default_action", "default_action:") {
+			return false
+		}
+		for line := range strings.Lines(string(text)) { // from the first column, as nothing is indented there
+			rest, ok := strings.CutPrefix(strings.TrimPrefix(strings.TrimSpace(line), "--"), "seccomp")
+			if ok && line[0] != ' ' && line[0] != '\t' && line[:2] != "- " && (rest == "" || strings.ContainsRune(" .=", rune(rest[0]))) {
+				return true
+			}
+		}
+		return false
 	},
 	read: readFirejail, write: writeFirejail,
 }
@@ -200,6 +209,7 @@ func readFirejail(name string, text []byte) (*Document, error) {
 		}
 	}
 	if !secondary {
+		d.Open = true
 		p.ArchMap = []profile.ArchMap{{Arch: specs.ArchX86_64, Sub: []specs.Arch{specs.ArchX86}}, {Arch: specs.ArchAARCH64, Sub: []specs.Arch{specs.ArchARM}}}
 		d.Losses = append(d.Losses, Loss{Path: "seccomp", Msg: "Firejail allows every 32-bit call and refuses x32's; here 32-bit calls are filtered alike, and x32's kill", Line: l.at.line, Column: l.at.column})
 	}

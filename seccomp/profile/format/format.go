@@ -41,6 +41,7 @@ type Document struct {
 	Form     string
 	Warnings []profile.Warning
 	Losses   []Loss
+	Open     bool // the program whose form this is lets calls of other ABIs through, whatever the text says
 
 	places map[string]place // of an entry's parts, by path in Profile's terms
 	text   string           // of JSON
@@ -117,6 +118,7 @@ func Read(name string, text []byte, form string) (*Document, error) {
 		for _, g := range Forms() {
 			if g.guess != nil && g.guess(name, text) {
 				f = g
+				break
 			}
 		}
 	} else {

@@ -127,6 +127,27 @@ seccomp:
 	}
 }
 
+// TestGuess has texts that look like more than one form.
+func TestGuess(t *testing.T) {
+	p, err := profile.Builtin("docker")
+	if err != nil {
+		t.Fatal(err)
+	}
+	decided, err := profile.FromOCI(p.OCI(here))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, form := range []string{"operator", "beats", "systemd", "firejail", "docker"} {
+		text, _, err := Write(decided, form) // seccomp is a call, too
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d, err := Read("p", text, ""); err != nil || d.Form != form {
+			t.Errorf("%s is taken for %+v, %v", form, d, err)
+		}
+	}
+}
+
 // TestMistakes has texts and where they are told to be wrong.
 func TestMistakes(t *testing.T) {
 	for _, c := range []struct{ form, text, want string }{
