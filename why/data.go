@@ -3,6 +3,7 @@ package why
 import (
 	"encoding/binary"
 	"slices"
+	"strings"
 
 	"porthole/abi"
 	"porthole/caps"
@@ -147,6 +148,14 @@ func (s *Scene) shown(word string, q *question) truth {
 		return q.toFamily(afNetlink)
 	case "vsock-port":
 		return q.toFamily(afVsock)
+	case "sealed":
+		if memoryFile(q.path) {
+			return yes
+		}
+	case "immutable":
+		if memoryFile(q.path) {
+			return no
+		}
 	case "lower-nice":
 		if i := len(abi.Params(q.call)) - 1; i >= 0 && q.known[i] && int32(q.args[i]) < 0 {
 			return yes
@@ -156,6 +165,9 @@ func (s *Scene) shown(word string, q *question) truth {
 	}
 	return unknown
 }
+
+// memoryFile says that a path is what /proc/PID/fd shows of a memfd_create(2).
+func memoryFile(path string) bool { return strings.HasPrefix(path, "/memfd:") }
 
 // otherIDs says whether a call that takes on user ids names one that is not among the caller's.
 func (q *question) otherIDs() truth {

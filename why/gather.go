@@ -89,6 +89,9 @@ func counts(e event.Event, s *Scene) bool {
 	case e.Errno == abi.EPERM, e.Errno == abi.EACCES, e.Errno == erofs:
 		return true
 	}
+	if name, _ := e.Arch.Name(e.Nr); strings.HasPrefix(name, "execve") && e.File != nil && e.File.Mode != 0 {
+		return true // it is there, and does not start
+	}
 	q := questionOf(Refusal{Event: e}, s)
 	return slices.ContainsFunc(refusing(q, s), func(f finding) bool { return f.rule.Layer != None && f.rule.Layer != Kernel && q.plausible(f) })
 }

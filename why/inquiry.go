@@ -781,7 +781,7 @@ func (q *Inquiry) unexplained(a *Answer, e *Explanation) {
 		return
 	}
 	sus := Suspect{Layer: None, Code: "P0900", Proof: Proved, Detail: say("detail.none.proved"), Source: "the run with everything lifted"}
-	open := q.scene.Rootless || len(q.unable) > 0 || q.kept() || q.scene.of(a.Refusal.Event, q.first.Events).nested || slices.ContainsFunc(a.Layers, func(s Suspect) bool { return s.Layer != None && len(s.Factors) == 0 })
+	open := q.scene.Rootless || len(q.unable) > 0 || q.kept(a) || q.scene.of(a.Refusal.Event, q.first.Events).nested || slices.ContainsFunc(a.Layers, func(s Suspect) bool { return s.Layer != None && len(s.Factors) == 0 })
 	if open {
 		sus.Code, sus.Proof, sus.Detail = "P0902", Likely, say("detail.none.likely")
 		a.Layers = append(a.Layers, sus)
@@ -796,9 +796,21 @@ func (q *Inquiry) unexplained(a *Answer, e *Explanation) {
 	a.Fatal = q.first.failed() && q.last(a)
 }
 
-// kept says that the laboratory did not lift everything when it was asked to.
-func (q *Inquiry) kept() bool {
-	return slices.ContainsFunc(q.tried, func(t Tried) bool { return len(t.Outcome.Kept) > 0 })
+// kept says that the laboratory did not lift everything when it was asked to, so that it shows nothing of this
+// refusal: what was left closed are paths, and the call is about one.
+func (q *Inquiry) kept(a *Answer) bool {
+	at := pathOf(a.Refusal.Event)
+	if !strings.HasPrefix(at, "/") {
+		return false
+	}
+	return slices.ContainsFunc(q.tried, func(t Tried) bool {
+		return slices.ContainsFunc(t.Outcome.Kept, func(f Factor) bool {
+			if f.Kind == SystemPaths {
+				return beneath([]string{"/proc", "/sys"}, at) != ""
+			}
+			return beneath([]string{f.Path}, at) != ""
+		})
+	})
 }
 
 // demote keeps layers that an experiment ruled out as what they are: guesses.

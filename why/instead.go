@@ -33,7 +33,7 @@ var ways = []way{
 	{"mknodat", "2/0xf000=S_IFCHR|S_IFBLK", "P0304", "--device DEVICE", "device", orderNothing},
 	{"setxattr lsetxattr fsetxattr", "s1=trusted.*", "P0304", "", "xattr", orderNothing},
 	{"ptrace process_vm_readv process_vm_writev pidfd_getfd kcmp", "", "P0304", "", "outside", orderNothing},
-	{"ioctl bpf syslog mount perf_event_open iopl ioperm open_by_handle_at", "", "P0304", "", "host", orderHost - 1},
+	{"ioctl bpf syslog mount iopl ioperm open_by_handle_at", "", "P0304", "", "host", orderHost - 1},
 	{"mlock mlock2 mlockall", "", "P0304", "", "mlock", orderOwn + 1},
 }
 
@@ -44,7 +44,11 @@ func (g *granter) instead(layers []Suspect) {
 	}
 	for i := range ways {
 		w := &ways[i]
-		if !hasWord(w.Calls, g.call.Name) || (&Rule{Args: w.Args}).matches(g.q) != yes ||
+		fits := (&Rule{Args: w.Args}).matches(g.q)
+		if fits == unknown && w.What == "oom" { // nothing else that is written to asks for this capability
+			fits = known(slices.ContainsFunc(layers, func(s Suspect) bool { return strings.Contains(s.Source, "oom_adj") }))
+		}
+		if !hasWord(w.Calls, g.call.Name) || fits != yes ||
 			w.Only != "" && !slices.ContainsFunc(layers, func(s Suspect) bool { return s.Code == w.Only }) {
 			continue
 		}

@@ -160,7 +160,8 @@ func (r *Rule) matches(q *question) truth {
 func (q *question) test(s string) truth {
 	switch s[0] {
 	case '@':
-		if q.path == "" {
+		// What a descriptor stands for was looked at after the call: it may be another file by now.
+		if q.path == "" || q.seen && !strings.HasPrefix(q.path, "/") {
 			return unknown
 		}
 		return known(slices.ContainsFunc(strings.Split(s[1:], "|"), func(g string) bool { return glob(g, q.path) }))

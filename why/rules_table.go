@@ -110,9 +110,9 @@ var rules = []Rule{
 
 	// execve.
 	{"execve execveat", "", "file-caps", "", 0, "EPERM", Capability, "P0301", "", "2.6.24", "get_file_caps, security/commoncap.c; capabilities(7)"},
+	{"execve execveat", "", "?exec-mode", "", 0, "EACCES", File, "P0406", "", "", "do_open_execat, fs/exec.c; execve(2)"},
 	{"execve execveat", "", "flag:noexec", "", 0, "EACCES", Mount, "P0404", "", "", "do_open_execat (path_noexec), fs/exec.c; execve(2)"},
 	{"execve execveat", "", "?exec-lsm", "", 0, "EACCES", LSM, "P0705", "", "", "security_bprm_check, security/security.c"},
-	{"execve execveat", "", "?exec-mode", "", 0, "EACCES", File, "P0406", "", "", "do_open_execat, fs/exec.c; execve(2)"},
 	{"execve execveat", "", "?exec-format", "", 0, "ENOEXEC ENOENT ENOTDIR ELOOP E2BIG", None, "P0900", "", "", "search_binary_handler, fs/exec.c; execve(2)"},
 	{"execve execveat", "", "?exec-traced", "", 0, "EPERM", Kernel, "P0905", "", "", "execve(2)"},
 

@@ -58,7 +58,10 @@ func suspects(q *question, r Refusal, s *Scene) []Suspect {
 	if len(out) > 0 {
 		return out
 	}
-	if q.errno == abi.EACCES && s.term("apparmor", q) != no {
+	// Whom a process may look at is asked of the security modules, too: Landlock, a BPF program, SELinux
+	// (security_ptrace_access_check). Where the kernel asked for no capability, it was one of them.
+	looks := slices.Contains([]string{"ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "kcmp"}, q.call) || glob("/proc/[0-9]*/**", q.path) || glob("/proc/[0-9]*/*", q.path)
+	if q.errno == abi.EACCES && s.term("apparmor", q) != no || looks && s.Sight.Caps && (q.errno == abi.EACCES || q.errno == abi.EPERM) {
 		out = append(out, Suspect{Layer: LSM, Code: "P0705", Proof: Likely, Detail: say("detail.lsm"), Source: "security/security.c", Factors: []Factor{{Kind: LSMOff}}})
 	}
 	if remote(q.file) {

@@ -22,6 +22,9 @@ import (
 //go:embed testdata/why/cases.txt
 var whyCases string
 
+//go:embed testdata/why/own.txt
+var ownCases string
+
 // whyCase is a recorded refusal: what it was, and how to have it.
 type whyCase struct {
 	name, call string
@@ -50,12 +53,22 @@ func TestWhyCases(t *testing.T) {
 	}
 	dir := whyFixtures(t)
 	bin := buildPorthole(t)
+	for _, set := range []struct{ title, cases string }{{"recorded", whyCases}, {"our own", ownCases}} {
+		n := walkAll(t, bin, dir, set.title, readWhyCases(t, bin, dir, set.cases))
+		if n == 0 && os.Getenv("PORTHOLE_WHY_CASE") == "" {
+			t.Fatal("no case was walked")
+		}
+	}
+}
+
+// walkAll walks some cases, prints how they came out, and returns how many could be had here.
+func walkAll(t *testing.T, bin, dir, title string, cases []whyCase) (n int) {
 	want := regexp.MustCompile(os.Getenv("PORTHOLE_WHY_CASE"))
 	tab := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(tab, "case\tfirst\tall\terrno\tleast\ttook\tanswer")
-	var n, first, all, errno, least, wrong int
+	var first, all, errno, least, wrong int
 	mark := map[bool]string{true: "yes", false: "NO"}
-	for _, c := range readWhyCases(t, bin, dir) {
+	for _, c := range cases {
 		if !want.MatchString(c.name) {
 			continue
 		}
@@ -79,15 +92,13 @@ func TestWhyCases(t *testing.T) {
 		}
 	}
 	tab.Flush()
-	if n == 0 {
-		t.Fatal("no case was walked")
-	}
-	percent := func(k int) string { return fmt.Sprintf("%d of %d (%d %%)", k, n, 100*k/n) }
-	fmt.Printf("first layer %s, all layers %s, errno %s, least grant %s, wrong layers stated as proved: %d\n",
-		percent(first), percent(all), percent(errno), percent(least), wrong)
+	percent := func(k int) string { return fmt.Sprintf("%d of %d (%d %%)", k, n, 100*k/max(n, 1)) }
+	fmt.Printf("%s: %d of %d here; first layer %s, all layers %s, errno %s, least grant %s, wrong layers stated as proved: %d\n\n",
+		title, n, len(cases), percent(first), percent(all), percent(errno), percent(least), wrong)
 	if os.Getenv("PORTHOLE_WHY_CASE") == "" && (first*10 < n*9 || least*10 < n*8) {
 		t.Error("want 90 % of the first layers and 80 % of the least grants")
 	}
+	return n
 }
 
 // walk has porthole explain a case.
@@ -154,10 +165,10 @@ func walk(t *testing.T, bin, dir string, c whyCase) (s score) {
 	return s
 }
 
-func readWhyCases(t *testing.T, bin, dir string) (out []whyCase) {
+func readWhyCases(t *testing.T, bin, dir, cases string) (out []whyCase) {
 	t.Helper()
 	seen := map[string]bool{}
-	for line := range strings.Lines(whyCases) {
+	for line := range strings.Lines(cases) {
 		line = strings.TrimSpace(line)
 		if line == "" || line[0] == '#' {
 			continue
@@ -176,6 +187,14 @@ func readWhyCases(t *testing.T, bin, dir string) (out []whyCase) {
 		if c.skip != "" {
 			out = append(out, c)
 			continue
+		}
+		if path, rest, ok := strings.Cut(strings.TrimPrefix(f[1], "["), "] "); ok && f[1][0] == '[' {
+			f[1] = rest
+			if _, err := os.Stat(path); err != nil {
+				c.skip = "needs " + path
+				out = append(out, c)
+				continue
+			}
 		}
 		m := regexp.MustCompile(`^(\S+) (\S+) \| (\S+) \| (.*?) ?\| ((?:--\S+|host) .*)$`).FindStringSubmatch(f[1])
 		if m == nil {
@@ -197,6 +216,9 @@ var whyToken = regexp.MustCompile(`\{sc [^}]*\}|'[^']*'|\S+`)
 func whyArgs(t *testing.T, bin, dir, text string) (args []string) {
 	t.Helper()
 	text = strings.ReplaceAll(text, "{dir}", dir)
+	if strings.Contains(text, "{pid}") {
+		text = strings.ReplaceAll(text, "{pid}", strconv.Itoa(sleeper(t)))
+	}
 	for _, w := range whyToken.FindAllString(text, -1) {
 		switch {
 		case strings.HasPrefix(w, "{sc "):
@@ -248,6 +270,20 @@ func rawCall(t *testing.T, words []string) []string {
 	return []string{"perl", "-e", `my ($nr, @a) = (` + strings.Join(list, ", ") + `); my $r = syscall($nr, @a); die "$!\n" if $r < 0;`}
 }
 
+// sleeper is a process of ours that runs as long as the test.
+func sleeper(t *testing.T) int {
+	t.Helper()
+	cmd := exec.Command("sleep", "1000")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	return cmd.Process.Pid
+}
+
 func whyFixtures(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -261,6 +297,7 @@ func whyFixtures(t *testing.T) string {
 		{"cp", "/bin/true", dir + "/bind"}, {"setcap", "cap_net_bind_service=ep", dir + "/bind"},
 		{"cp", "/bin/true", dir + "/dump"}, {"setcap", "cap_net_admin,cap_net_raw=ep", dir + "/dump"},
 		{"cp", "/bin/ping", dir + "/ping"},
+		{"touch", dir + "/private"}, {"chmod", "600", dir + "/private"}, {"chown", "1000", dir + "/private"},
 		{"cp", "/usr/bin/id", dir + "/suid"}, {"chmod", "4755", dir + "/suid"},
 	} {
 		if out, err := exec.Command(c[0], c[1:]...).CombinedOutput(); err != nil {
@@ -273,7 +310,7 @@ func whyFixtures(t *testing.T) string {
 func buildPorthole(t *testing.T) string {
 	t.Helper()
 	bin := filepath.Join(t.TempDir(), "porthole")
-	cmd := exec.Command("go", "build", "-o", bin, "porthole/cmd/porthole")
+	cmd := exec.Command("go", "build", "-o", bin, "porthole/cmd/porthole-full")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
