@@ -24,22 +24,22 @@ func (c *client) podman(before, become, options string) {
 	c.t.Cleanup(func() { c.shell("$C pod rm -fa -t 0; $C rm -fa -t 0") })
 }
 
-const net = "--network none "
+const alone = "--network none "
 
 // podmanLines are for root and an ordinary user alike.
 var podmanLines = script(
-	is(`^uid=0\(root\) gid=0\(root\)\n$`, "$C $R run --rm "+net+"bb id"),
+	is(`^uid=0\(root\) gid=0\(root\)\n$`, "$C $R run --rm "+alone+"bb id"),
 	same(
-		"$C $R run --rm "+net+"bb sh -c 'exit 9'",
-		"script -qec \"$C $R run --rm -it "+net+"bb sh -c 'tty; sleep .3'\" /dev/null </dev/null",
-		"$C $R run --rm "+net+"--privileged bb grep CapEff /proc/self/status",
-		"$C $R run --rm "+net+"--init --init-path /usr/bin/catatonit bb ps",
-		"$C $R run --rm "+net+"--user 1000 --read-only --tmpfs /etc bb sh -c 'touch /x 2>/dev/null || echo read-only; cat /etc/group'",
-		"$C $R run --rm "+net+"-v $V:/v:ro bb sh -c 'cat /v/file; touch /v/x 2>/dev/null || echo read-only'",
-		"$C $R run --rm "+net+"-v named:/v bb sh -c 'echo x > /v/a; ls -ln /v | cut -c1-40'; $C volume rm named",
-		"$C $R run --rm "+net+"--cap-drop ALL --security-opt no-new-privileges bb grep -E 'Cap|NoNew|Seccomp:' /proc/self/status",
-		"$C $R run --rm "+net+"--security-opt seccomp=unconfined --hostname hh bb sh -c 'grep Seccomp: /proc/self/status; hostname'",
-		"$C $R run -d --name a "+net+"bb sh -c 'trap \"echo bye; exit 5\" TERM; echo up; while :; do sleep 0.1; done' | wc -l",
+		"$C $R run --rm "+alone+"bb sh -c 'exit 9'",
+		"script -qec \"$C $R run --rm -it "+alone+"bb sh -c 'tty; sleep .3'\" /dev/null </dev/null",
+		"$C $R run --rm "+alone+"--privileged bb grep CapEff /proc/self/status",
+		"$C $R run --rm "+alone+"--init --init-path /usr/bin/catatonit bb ps",
+		"$C $R run --rm "+alone+"--user 1000 --read-only --tmpfs /etc bb sh -c 'touch /x 2>/dev/null || echo read-only; cat /etc/group'",
+		"$C $R run --rm "+alone+"-v $V:/v:ro bb sh -c 'cat /v/file; touch /v/x 2>/dev/null || echo read-only'",
+		"$C $R run --rm "+alone+"-v named:/v bb sh -c 'echo x > /v/a; ls -ln /v | cut -c1-40'; $C volume rm named",
+		"$C $R run --rm "+alone+"--cap-drop ALL --security-opt no-new-privileges bb grep -E 'Cap|NoNew|Seccomp:' /proc/self/status",
+		"$C $R run --rm "+alone+"--security-opt seccomp=unconfined --hostname hh bb sh -c 'grep Seccomp: /proc/self/status; hostname'",
+		"$C $R run -d --name a "+alone+"bb sh -c 'trap \"echo bye; exit 5\" TERM; echo up; while :; do sleep 0.1; done' | wc -l",
 		"$C $R exec a id", "$C $R exec -u 5 -w /tmp -e A=b a sh -c 'id; pwd; echo $A; exit 6'",
 		"script -qec \"$C $R exec -it a sh -c 'tty; sleep .3'\" /dev/null </dev/null",
 		"script -qec \"stty rows 33 cols 99; ( sleep 1.2; stty rows 44 cols 111 </dev/tty ) & $C $R exec -it a sh -c 'sleep .4; stty size; sleep 2; stty size'\" /dev/null </dev/null",
@@ -48,7 +48,7 @@ var podmanLines = script(
 		"$C $R run --rm --network container:a --pid container:a --ipc container:a bb sh -c 'ps > /tmp/ps; grep -c \"[e]cho up\" /tmp/ps'",
 		"$C $R stop -t 3 a", "$C $R logs a", "$C $R inspect -f '{{.State.ExitCode}} {{.State.Status}}' a",
 		"$C $R start a", "$C $R kill a; $C $R wait a", "$C $R rm -f -t 0 a",
-		"$C $R run -d --name r --restart on-failure:2 "+net+"bb sh -c 'echo r; exit 3' | wc -l; sleep 3; $C logs r; $C inspect -f '{{.RestartCount}} {{.State.ExitCode}}' r; $C $R rm -f -t 0 r",
+		"$C $R run -d --name r --restart on-failure:2 "+alone+"bb sh -c 'echo r; exit 3' | wc -l; sleep 3; $C logs r; $C inspect -f '{{.RestartCount}} {{.State.ExitCode}}' r; $C $R rm -f -t 0 r",
 
 		// A pod: its infra container holds the namespaces that the others share.
 		"$C $R pod create --name pd --share pid,ipc,net,uts --network none --hostname inpod | wc -l",
@@ -65,7 +65,7 @@ var podmanLines = script(
 		"$C $R kube down $D/pod.yaml >/dev/null 2>&1; $C $R ps -aq | wc -l",
 		"$C $R rm -fa -t 0", "$C $R pod rm -fa",
 	),
-	loose("$C $R run --rm "+net+"bb nonexist", "$C $R run --rm "+net+"bb /etc/passwd", "$C $R run -d --name b "+net+"--health-cmd 'test -e /tmp/well' bb sleep 100",
+	loose("$C $R run --rm "+alone+"bb nonexist", "$C $R run --rm "+alone+"bb /etc/passwd", "$C $R run -d --name b "+alone+"--health-cmd 'test -e /tmp/well' bb sleep 100",
 		"$C $R healthcheck run b", "$C $R exec b touch /tmp/well", "$C $R healthcheck run b", "$C $R exec b nonexist", "$C $R exec b /etc/passwd", "$C $R top b", "$C $R rm -f -t 0 b"),
 )
 
@@ -97,9 +97,9 @@ func TestPodman(t *testing.T) {
 	c.env = []string{"CONTAINERS_REGISTRIES_CONF=" + c.dir + "/registries.conf", "CONTAINERS_STORAGE_CONF=" + c.dir + "/storage.conf", "CONTAINERS_CONF=" + c.dir + "/containers.conf", "TMPDIR=" + c.dir + "/tmp"}
 	c.podman("", "", "--root "+c.dir+"/root --runroot "+c.dir+"/run --tmpdir "+c.dir+"/tmp --cgroup-manager=cgroupfs --events-backend=file --storage-driver=overlay")
 	c.compare("crun", "--runtime "+c.dir+"/porthole-oci", "--runtime /usr/bin/crun", script(podmanLines, same(
-		"$C $R run --rm "+net+"--uidmap 0:100000:65536 bb sh -c 'cat /proc/self/uid_map; id'",
-		"$C $R run --rm "+net+"--cpuset-cpus 0 --pids-limit 40 --memory 40m bb sh -c 'nproc; cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/memory/memory.limit_in_bytes'",
-		"$C $R run -d --name a "+net+"-m 64m bb sleep 100 | wc -l",
+		"$C $R run --rm "+alone+"--uidmap 0:100000:65536 bb sh -c 'cat /proc/self/uid_map; id'",
+		"$C $R run --rm "+alone+"--cpuset-cpus 0 --pids-limit 40 --memory 40m bb sh -c 'nproc; cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/memory/memory.limit_in_bytes'",
+		"$C $R run -d --name a "+alone+"-m 64m bb sleep 100 | wc -l",
 		"$C $R pause a", "$C $R ps -a --format '{{.Names}} {{.State}}'", "$C $R unpause a",
 		"$C $R stats --no-stream --format '{{.Name}}' a",
 		"$C $R update -m 100m a", "$C $R exec a cat /sys/fs/cgroup/memory/memory.limit_in_bytes",
@@ -123,13 +123,13 @@ func TestPodmanRootless(t *testing.T) {
 			uid, uid, c.dir, someone, c.dir, c.dir, c.dir), "")
 	c.compare("crun", "--runtime "+c.dir+"/porthole-oci", "--runtime /usr/bin/crun", script(podmanLines, same(
 		"$C $R run --rm bb sh -c 'cat /proc/self/uid_map /proc/self/gid_map; ip -o a | grep -c inet; cat /proc/self/setgroups'",
-		"$C $R run --rm --userns=keep-id "+net+"bb sh -c 'id; cat /proc/self/uid_map; touch /tmp/x; ls -ln /tmp | cut -c1-40'",
-		"$C $R run --rm --userns=keep-id "+net+"-v $V:/v bb sh -c 'touch /v/kept && ls -ln /v | cut -c1-40; rm /v/kept'",
-		"$C $R run -d --name k --userns=keep-id "+net+"bb sleep 100 | wc -l; $C $R exec k id; $C $R exec -u 0 k id; $C $R rm -f -t 0 k",
-		"$C $R run --rm --userns=nomap "+net+"bb id", "$C $R run --rm --userns=auto "+net+"bb cat /proc/self/uid_map",
-		"$C $R run --rm --uidmap 0:1:1000 "+net+"bb sh -c 'id; cat /proc/self/uid_map'",
+		"$C $R run --rm --userns=keep-id "+alone+"bb sh -c 'id; cat /proc/self/uid_map; touch /tmp/x; ls -ln /tmp | cut -c1-40'",
+		"$C $R run --rm --userns=keep-id "+alone+"-v $V:/v bb sh -c 'touch /v/kept && ls -ln /v | cut -c1-40; rm /v/kept'",
+		"$C $R run -d --name k --userns=keep-id "+alone+"bb sleep 100 | wc -l; $C $R exec k id; $C $R exec -u 0 k id; $C $R rm -f -t 0 k",
+		"$C $R run --rm --userns=nomap "+alone+"bb id", "$C $R run --rm --userns=auto "+alone+"bb cat /proc/self/uid_map",
+		"$C $R run --rm --uidmap 0:1:1000 "+alone+"bb sh -c 'id; cat /proc/self/uid_map'",
 		"$C $R run --rm --pid host --uts host --network host bb id",
-		"$C $R run --rm "+net+"bb sh -c 'mkdir /m; mount -t tmpfs x /m 2>&1; mount -t proc x /m 2>&1'",
+		"$C $R run --rm "+alone+"bb sh -c 'mkdir /m; mount -t tmpfs x /m 2>&1; mount -t proc x /m 2>&1'",
 	)))
 	c.clean()
 }
