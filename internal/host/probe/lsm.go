@@ -26,6 +26,12 @@ func (r *reader) lsms(f *facts.Facts) {
 			f.LSMs = strings.Split(strings.TrimSpace(text), ",")
 		}
 	}
+	if f.Deep {
+		if text, err := r.read("/sys/kernel/security/lockdown"); err == nil { // "[none] integrity confidentiality"
+			_, rest, _ := strings.Cut(text, "[")
+			f.Sysctl["lockdown"], _, _ = strings.Cut(rest, "]")
+		}
+	}
 	told := f.LSMs != nil
 	may := func(name string) bool { return !told || slices.Contains(f.LSMs, name) }
 	if may("yama") {

@@ -19,10 +19,14 @@ import (
 // errno, the result asks the listener, which is Watch, and that answers with the same errno.
 // What p allows stays allowed without asking. Answers for numbers newer than the profile's
 // newest (Policy.NewerENOSYS) are left to the filter: they are no refusals.
+//
+// Answers that differ stay different, in the bits of the action that the kernel passes over
+// (SECCOMP_RET_DATA): a rule that says what the default says does not count, and one that comes
+// before a rule that allows has to.
 func Notifier(p seccomp.Policy) seccomp.Policy {
 	ask := func(a seccomp.Action) seccomp.Action {
 		if a.Kind() == seccomp.Errno {
-			return seccomp.Notify
+			return seccomp.Notify.With(a.Data())
 		}
 		return a
 	}
@@ -51,13 +55,14 @@ func Watch(listener *os.File, policy seccomp.Policy, see func(event.Event)) erro
 type listener struct {
 	file   *os.File
 	policy seccomp.Policy
+	tables map[abi.Arch]seccomp.Table // of policy, where it was asked for
 	see    func(event.Event)
 	ids    idMaps
 	wake   [2]int // a pipe: what is written to it ends run
 }
 
 func newListener(file *os.File, policy seccomp.Policy, see func(event.Event)) *listener {
-	return &listener{file: file, policy: policy, see: see, wake: [2]int{-1, -1}}
+	return &listener{file: file, policy: policy, tables: map[abi.Arch]seccomp.Table{}, see: see, wake: [2]int{-1, -1}}
 }
 
 // listen is Attach for the way without eBPF.
@@ -119,7 +124,12 @@ func (l *listener) run() error {
 // answer refuses a call as the policy says.
 func (l *listener) answer(fd int, n sys.Notification) error {
 	arch, _ := abi.ParseAudit(n.Arch, n.Nr)
-	v := l.policy.Decide(arch, n.Nr, n.Args)
+	table, ok := l.tables[arch]
+	if !ok { // once, and not for every call: making it takes longer than asking it
+		table = l.policy.Table(arch)
+		l.tables[arch] = table
+	}
+	v := table.Decide(n.Nr, n.Args)
 	errno := abi.Errno(v.Action.Data())
 	// Who called is read while it waits: afterwards it may be gone.
 	e := event.Event{

@@ -17,6 +17,7 @@ import (
 	"porthole/caps"
 	"porthole/event"
 	"porthole/event/decode"
+	"porthole/seccomp"
 )
 
 // listened runs argv under a filter whose refusals a listener answers, and returns what that was told,
@@ -189,4 +190,24 @@ func BenchmarkListener(b *testing.B) {
 	}
 	cmd.Wait()
 	b.ReportMetric(float64(time.Since(start).Microseconds())/float64(n), "µs/refusal")
+}
+
+// A rule with an errno of its own comes before one that allows, and has to while it is watched, too.
+func TestNotifierKeepsOrder(t *testing.T) {
+	p := seccomp.Policy{
+		Default: seccomp.Errno.With(1), Arches: []abi.Arch{abi.X86_64}, BadArch: seccomp.KillThread,
+		Rules: []seccomp.Rule{
+			{Name: "clone3", Action: seccomp.Errno.With(38)},
+			{Name: "clone3", Action: seccomp.Allow},
+			{Name: "personality", Action: seccomp.Errno.With(1)}, // says the default, so the next decides
+			{Name: "personality", Action: seccomp.Allow},
+		},
+	}
+	asks := Notifier(p)
+	for nr, name := range abi.X86_64.Calls() {
+		said, asked := p.Decide(abi.X86_64, nr, [6]uint64{}), asks.Decide(abi.X86_64, nr, [6]uint64{})
+		if said.Rule != asked.Rule || (said.Action.Kind() == seccomp.Errno) != (asked.Action.Kind() == seccomp.Notify) {
+			t.Errorf("%s: %v by rule %d, and watched %v by rule %d", name, said.Action, said.Rule, asked.Action, asked.Rule)
+		}
+	}
 }
