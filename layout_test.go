@@ -69,6 +69,7 @@ var floors = map[string]int{
 var tools = map[string]bool{
 	"":                      true,
 	"internal/bench":        true,
+	"internal/escape":       true,
 	"internal/gen/abi":      true,
 	"internal/gen/profiles": true,
 	"internal/leaktest":     true,

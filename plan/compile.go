@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -28,7 +29,7 @@ func Compile(s *specs.Spec, opt Options, f facts.Facts) (*Plan, error) {
 	for _, stage := range []func() error{
 		b.begin, b.openPaths, b.waitIDs, b.enter,
 		b.makeRoot, b.mounts, b.devices, b.workdir, b.waitNetwork, b.sysctls, b.protect, b.pivot,
-		b.console, b.lock, b.names, b.label, b.process, b.scheduler,
+		b.console, b.lock, b.names, b.join, b.label, b.process, b.scheduler,
 		b.waitStart, b.finish,
 	} {
 		if err := stage(); err != nil {
@@ -252,7 +253,7 @@ func (b *builder) early() {
 	b.in(&b.p.Before, func() {
 		for i := range b.spaces.joined {
 			j := &b.spaces.joined[i]
-			if j.flag == newNS || b.joinsUser() || j.flag != newPID && !(b.spaces.fresh&newUser != 0 && j.flag != newTime) {
+			if j.flag == newNS || b.joinsUser() || b.joinsLate() || j.flag != newPID && !(b.spaces.fresh&newUser != 0 && j.flag != newTime) {
 				continue
 			}
 			j.early = true
@@ -262,6 +263,23 @@ func (b *builder) early() {
 			b.in(&b.p.After, func() { b.call("close", j.slot) })
 		}
 	})
+}
+
+// joinsLate says that the container's process comes into a pid namespace that exists when everything but the start is
+// done. Whoever is in there with CAP_SYS_PTRACE has every process's root, memory and program at hand, dumpable or not
+// (ptrace_may_access, kernel/ptrace.c), and before that these are the host's and ours (CVE-2016-9962, CVE-2019-5736).
+func (b *builder) joinsLate() bool {
+	return !b.spaces.has(newUser) && slices.ContainsFunc(b.spaces.joined, func(j joined) bool { return j.flag == newPID })
+}
+
+// join makes the container's own process where that is born last. Its pid namespace was entered by the one that
+// makes it, for children.
+func (b *builder) join() error {
+	if b.joinsLate() {
+		b.bear(0, "the container's own process, born in the pid namespace that it shares")
+		b.call("setsid").because("a session of its own")
+	}
+	return nil
 }
 
 // joinsUser says that the container's user namespace is one that exists.
@@ -303,6 +321,8 @@ func (b *builder) waitIDs() error {
 	switch {
 	case maps:
 		b.gate(GateIDs, "ids are mapped", "the user namespace is still empty")
+	case b.joinsLate() && b.o.Groups != nil && b.p.IntoCgroup == NoSlot:
+		b.gate(GateIDs, "it is in its groups", "the process that it makes will be in the same")
 	case groups:
 		b.gate(GateIDs, "it is in its groups", "the cgroup namespace will be rooted at the group that the child is in")
 	}

@@ -47,7 +47,9 @@ func (b *builder) label() error {
 			return fmt.Errorf("process: a label needs a /proc of the container's own to be written to")
 		}
 		open = func(file string) *builder {
-			return b.call("openat", proc.mount, "thread-self/attr/"+file, oWronly|oCloexec).because("the label that execve changes to")
+			// What was mounted by a link of the image's somewhere in there is on another filesystem (CVE-2025-52881).
+			return b.call("openat2", proc.mount, "thread-self/attr/"+file, openHow(oWronly|oCloexec, resolveBeneath|resolveNoMagiclinks|resolveNoXdev), 24).
+				because("the label that execve changes to")
 		}
 	}
 	if apparmor {

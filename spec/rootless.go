@@ -121,6 +121,9 @@ func (m *maker) rootlessMounts(ms []specs.Mount) []specs.Mount {
 		gids = m.ids.gids
 	}
 	over := func(s *specs.Mount, options ...string) {
+		if slices.Contains(options, "ro") && m.f.Features.MountSetattr { // and so are the control groups beneath, some of which are the user's
+			options = append(slices.Clone(options), "rro")
+		}
 		*s = mount(s.Destination, "bind", s.Destination, append([]string{"rbind"}, options...)...)
 	}
 	for i := range ms {

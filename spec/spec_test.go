@@ -282,8 +282,8 @@ func TestRootless(t *testing.T) {
 	s, _ = mustMake(t, workload.Workload{NS: workload.Namespaces{PID: "host", Network: "host", IPC: "host", Cgroup: "host"}}, shell, plain, userMachine())
 	for target, want := range map[string]string{
 		"/proc":          "bind /proc rbind,nosuid,noexec,nodev,rprivate",
-		"/sys":           "bind /sys rbind,nosuid,noexec,nodev,ro,rprivate",
-		"/sys/fs/cgroup": "bind /sys/fs/cgroup rbind,ro,nosuid,noexec,nodev,rprivate",
+		"/sys":           "bind /sys rbind,nosuid,noexec,nodev,ro,rprivate,rro",
+		"/sys/fs/cgroup": "bind /sys/fs/cgroup rbind,ro,nosuid,noexec,nodev,rprivate,rro",
 		"/dev/mqueue":    "",
 		"/dev/shm":       "bind /dev/shm rbind,rprivate",
 	} {

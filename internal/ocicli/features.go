@@ -142,7 +142,7 @@ func forUser(s *specs.Spec) {
 		m := &s.Mounts[i]
 		m.Options = remove(m.Options, func(o string) bool { return o == "gid=5" })
 		if m.Type == "sysfs" {
-			m.Type, m.Source, m.Options = "none", "/sys", []string{"rbind", "nosuid", "noexec", "nodev", "ro"}
+			m.Type, m.Source, m.Options = "none", "/sys", []string{"rbind", "nosuid", "noexec", "nodev", "ro", "rro"} // the user's control groups lie beneath
 		}
 	}
 }

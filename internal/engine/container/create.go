@@ -134,6 +134,12 @@ func (c *Container) create(ctx context.Context, cfg Config, opt plan.Options) er
 	if err := c.lead(ctx, plan.GateStart); err != nil {
 		return err
 	}
+	if pid := c.proc.Pid(); pid != c.State.Pid { // the plan's heir
+		c.State.Pid = pid
+		if c.State.Start, _, err = startTime(pid); err != nil {
+			return fmt.Errorf("the container's first process: %w", err)
+		}
+	}
 	c.State.Status = Created
 	return c.keepState()
 }

@@ -91,6 +91,11 @@ func (p *Process) reattach(dir string) error {
 	if p.pid = int(order.Uint32(r.page[pagePID:])); p.pid == 0 && r.slots() > int(plan.SlotPID) {
 		p.pid = int(r.slot(plan.SlotPID)) // the kernel's own note, where the parent died before it made one
 	}
+	if heir := int(order.Uint32(r.page[pageHeir:])); heir > 0 && heir < r.slots() {
+		if pid := r.slot(plan.Slot(heir)); pid > 0 && pid <= 1<<22 {
+			p.pid = int(pid)
+		}
+	}
 	if p.pid == 0 {
 		return ErrGone
 	}

@@ -219,6 +219,7 @@ func (p *Process) furnish(opt Options) (err error) {
 	r.setSlot(plan.SlotPidfd, 0)
 	if pl.Heir != plan.NoSlot && int(pl.Heir) < slots {
 		r.setSlot(pl.Heir, 0)
+		order.PutUint32(r.page[pageHeir:], uint32(pl.Heir))
 	}
 	return nil
 }

@@ -84,6 +84,8 @@ func newOwn(p *plan.Plan, opt Options, exe int) *ownSteps {
 			lasting = lasting || s.Call == "prctl" && len(s.Args) > 1 && s.Args[0].Num == unix.PR_SET_PDEATHSIG && s.Args[1].Num != 0
 		case i < start && changesIdentity(s.Call):
 			o.add(i+1, dieWithParent(unix.SIGKILL))
+		case i < start && s.Call == "clone": // the heir, which goes on behind the exit of the one that made it
+			o.add(i+2, dieWithParent(unix.SIGKILL))
 		}
 	}
 	switch {

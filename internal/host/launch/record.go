@@ -41,6 +41,7 @@ const (
 //	28 gates uint32     how many
 //	32 start uint64     CLOCK_MONOTONIC, nanoseconds, just before the clone
 //	40 times uint32     0, or where the step's start times lie, a timespec each
+//	44 heir uint32      0, or the slot with the heir's pid: see plan.Plan
 //	64 cells of the slots, then {id, at uint32} of each gate, then the times
 const (
 	pageStep  = 0
@@ -51,6 +52,7 @@ const (
 	pageGates = 28
 	pageStart = 32
 	pageTimes = 40
+	pageHeir  = 44
 	pageCells = 64
 )
 
