@@ -60,7 +60,7 @@ func (a *app) command(args []string) *cobra.Command {
 		{"run", a.run}, {"exec", a.exec}, {"ps", a.ps}, {"kill", a.kill}, {"rm", a.rm}, {"stop", a.stop},
 		{"wait", a.wait}, {"logs", a.logs}, {"inspect", a.inspect},
 		{"pull", a.pull}, {"load", a.load}, {"import", a.importCmd}, {"images", a.images}, {"rmi", a.rmi},
-		{"why", a.why}, {"plan", a.plan}, {"profile", a.profile}, {"caps", a.caps}, {"info", a.info},
+		{"why", a.why}, {"plan", a.plan}, {"convert", a.convert}, {"profile", a.profile}, {"caps", a.caps}, {"info", a.info},
 		{"version", a.versionCmd}, {"monitor", a.monitor},
 	}
 	for _, c := range all {

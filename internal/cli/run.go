@@ -20,14 +20,17 @@ func dockerFlags(cmd *cobra.Command) {
 
 func (a *app) run() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "run [flags] IMAGE [COMMAND] [ARG...]",
+		Use: `run [flags] IMAGE [COMMAND] [ARG...]
+  porthole run -f FILE [--container NAME] [COMMAND] [ARG...]`,
 		Short: "run a command in a new container; the image `host` is this machine's own files",
 	}
 	dockerFlags(cmd)
 	flags := dialect.RunFlags(cmd.Flags())
+	var file filed
+	file.bind(cmd.Flags())
 	explain := cmd.Flags().Bool("why", false, "say afterwards what the command was refused, as `porthole why` does")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		r, err := flags.Read(args, fast.Outside())
+		r, err := file.read(cmd.Flags(), flags, args)
 		if err != nil {
 			return err
 		}
@@ -58,13 +61,16 @@ func (a *app) exec() *cobra.Command {
 
 func (a *app) plan() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "plan [run's flags] IMAGE [COMMAND] [ARG...]",
+		Use: `plan [run's flags] IMAGE [COMMAND] [ARG...]
+  porthole plan -f FILE [--container NAME] [COMMAND] [ARG...]`,
 		Short: "print what `run` would do, call by call, and do none of it",
 	}
 	dockerFlags(cmd)
 	flags := dialect.RunFlags(cmd.Flags())
+	var file filed
+	file.bind(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		r, err := flags.Read(args, fast.Outside())
+		r, err := file.read(cmd.Flags(), flags, args)
 		if err != nil {
 			return err
 		}

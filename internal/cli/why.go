@@ -95,6 +95,7 @@ func (a *app) why() *cobra.Command {
 		Use: `why [run's flags] IMAGE [COMMAND] [ARG...]
   porthole why --last
   porthole why CONTAINER | --pid PID  [--watch] [--syscall CALL]
+  porthole why -f FILE [--container NAME] [--syscall CALL] [COMMAND] [ARG...]
   porthole why --syscall CALL [--as ENGINE:VERSION] [--kernel VERSION] [run's flags]
   porthole why --explain CODE`,
 		Short: "say which layer refused what, with proof, and the least grant that helps",
@@ -107,6 +108,8 @@ another machine.`,
 	flags := dialect.RunFlags(cmd.Flags())
 	q.bind(cmd.Flags())
 	s.bind(cmd.Flags())
+	var file filed
+	file.bind(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := q.check(); err != nil {
 			return err
@@ -120,6 +123,16 @@ another machine.`,
 			return a.look(cmd.Context(), s.pid, s, q)
 		case s.watch && len(args) == 0:
 			return errors.New("--watch: name a container or a --pid to watch")
+		case file.name != "" || file.container != "":
+			r, err := file.read(cmd.Flags(), flags, args)
+			if err != nil {
+				return err
+			}
+			if s.syscall != "" {
+				return a.ask(r.Workload, s, q)
+			}
+			r.Remove = true
+			return a.explain(cmd.Context(), r, q)
 		}
 		if len(args) == 1 || len(args) > 1 && strings.HasPrefix(args[1], "-") {
 			pid, ok, err := a.running(args[0])

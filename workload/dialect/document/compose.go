@@ -41,7 +41,7 @@ refused there is refused here. Variables (` + "`$NAME`, `${NAME:-default}`" + ` 
 type composing struct {
 	*reading
 	root, s *tree.Node
-	args    []string
+	args    []said
 	image   string
 	command []string
 }
@@ -104,22 +104,45 @@ func (c *composing) texts(n *tree.Node) (out []string) {
 	return out
 }
 
-// flag says what n means as one of docker's flags, and has docker's reader look at it at once: so a mistake is known by
-// its place.
-func (c *composing) flag(n *tree.Node, args ...string) {
-	if _, err := dialect.Docker(append(slices.Clone(args), "image"), c.outside()); err != nil {
-		var refused *dialect.Refused
-		if errors.As(err, &refused) {
-			c.drop(n, refused.Reason)
-			return
+// said is a member, and what it means as docker's flags.
+type said struct {
+	n    *tree.Node
+	args []string
+}
+
+// flag says what n means as one of docker's flags.
+func (c *composing) flag(n *tree.Node, args ...string) { c.args = append(c.args, said{n, args}) }
+
+// dockerRun reads what members say, as docker reads its flags, and the image and command after them. Where that is no
+// docker line, each flag is looked at by itself: what porthole does not do is lost, and a mistake has its place.
+func (r *reading) dockerRun(at *tree.Node, flags []said, command []string) (dialect.Run, bool) {
+	whole := func() []string {
+		var args []string
+		for _, f := range flags {
+			args = append(args, f.args...)
 		}
-		// The memory limits are held against each other, which one alone can't be.
-		if args[0] != "--memory-swap" {
-			n.Fail("%v", err)
-			return
-		}
+		return append(append(args, "--"), command...)
 	}
-	c.args = append(c.args, args...)
+	run, err := dialect.Docker(whole(), r.outside())
+	if err == nil {
+		return run, true
+	}
+	flags = slices.DeleteFunc(flags, func(f said) bool {
+		_, err := dialect.Docker(append(slices.Clone(f.args), "image"), r.outside())
+		var refused *dialect.Refused
+		switch {
+		case errors.As(err, &refused):
+			r.drop(f.n, refused.Reason)
+			return true
+		case err != nil && f.args[0] != "--memory-swap": // which means something beside --memory alone
+			f.n.Fail("%v", err)
+		}
+		return false
+	})
+	if run, err = dialect.Docker(whole(), r.outside()); err != nil {
+		at.Fail("%v", err)
+	}
+	return run, err == nil
 }
 
 // outside is the caller's, with every seccomp document there where names alone are wanted.
@@ -151,10 +174,10 @@ func (c *composing) toggle(key, flag string) {
 	}
 }
 
-// many says a list, or a scalar, each as a flag.
+// many says each of a list as a flag.
 func (c *composing) many(key, flag string) {
 	n := c.s.Get(key)
-	if n.Set() && n.Kind != tree.List {
+	if n.Set() && n.Kind != tree.List && key == "tmpfs" { // one may stand alone
 		c.flag(n, "--"+flag, c.text(n))
 		return
 	}
@@ -197,7 +220,7 @@ func (c *composing) read() {
 		if len(words) == 0 {
 			words = []string{""}
 		}
-		c.args = append(c.args, "--entrypoint", words[0])
+		c.flag(n, "--entrypoint", words[0])
 		c.command = words[1:]
 	}
 	c.command = append(c.command, c.words(s.Get("command"))...)
@@ -240,7 +263,7 @@ func (c *composing) read() {
 		if err != nil || d < 0 || d%time.Second != 0 || d > 1<<31*time.Second {
 			n.Fail("want whole seconds, as 1m30s, not %s", n.Text())
 		}
-		c.args = append(c.args, "--stop-timeout", strconv.Itoa(int(d/time.Second)))
+		c.flag(n, "--stop-timeout", strconv.Itoa(int(d/time.Second)))
 	}
 	c.network()
 	c.ulimits()
@@ -250,13 +273,8 @@ func (c *composing) read() {
 	if s.Err() != nil {
 		return
 	}
-	args := c.args
-	if strings.HasPrefix(c.image, "-") {
-		args = append(args, "--")
-	}
-	run, err := dialect.Docker(append(append(args, c.image), c.command...), c.outside())
-	if err != nil {
-		s.Fail("%v", err)
+	run, ok := c.dockerRun(s, c.args, append([]string{c.image}, c.command...))
+	if !ok {
 		return
 	}
 	name, mounts := c.w.Name, c.w.Mounts
@@ -580,8 +598,10 @@ func writeCompose(w *writing) ([]byte, error) {
 	}
 	name := unnamed
 	if w.Name != "" {
-		name = w.Name
-		s.Put("container_name", take(&w.Name))
+		name = take(&w.Name)
+		if workload.ValidName(name) {
+			s.Put("container_name", name)
+		}
 	}
 	s.Put("image", esc(take(&w.Image)))
 	if w.Entrypoint != nil {

@@ -164,6 +164,9 @@ func dockerable(w *writing) workload.Workload {
 		*m = left(*m, say)
 	}
 	rest := workload.Workload{Mounts: w.Mounts}
+	if w.Name != "" && !workload.ValidName(w.Name) {
+		out.Name, rest.Name = "", w.Name
+	}
 	out.Limits.Ulimits, rest.Limits.Ulimits = ulimits(out.Limits.Ulimits)
 	rest.Security.MaskedPaths, rest.Security.ReadonlyPaths = w.Security.MaskedPaths, w.Security.ReadonlyPaths
 	if s := w.Security.SystemPaths; s != "unconfined" {
@@ -219,6 +222,7 @@ func left(m, said workload.Mount) (rest workload.Mount) {
 
 // What a workload says that has no word here, and why.
 var dockerWordless = []Row{
+	{Member: "Name", Why: "docker's names have two letters at least"},
 	{Member: "Limits.Ulimits", Why: "docker has no limit of address space"},
 	{Member: "Entrypoint", Why: "docker's client takes one word: the others begin the command"},
 	{Member: "Args", Why: "of an entry point of several words, they begin with the others"},

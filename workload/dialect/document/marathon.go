@@ -105,21 +105,8 @@ type marathonReading struct {
 func (m *marathonReading) read(name string) {
 	app, c := m.app, m.app.Get("container")
 	d := c.Get("docker")
-	var args []string
-	flag := func(n *tree.Node, more ...string) {
-		if _, err := dialect.Docker(append(slices.Clone(more), "image"), m.outside()); err != nil {
-			var refused *dialect.Refused
-			if errors.As(err, &refused) {
-				m.drop(n, refused.Reason)
-				return
-			}
-			if !strings.HasPrefix(more[0], "--memory-swap") {
-				n.Fail("%v", err)
-				return
-			}
-		}
-		args = append(args, more...)
-	}
+	var args []said
+	flag := func(n *tree.Node, more ...string) { args = append(args, said{n, more}) }
 	switch kind := c.Get("type"); kind.Text() {
 	case "DOCKER", "MESOS":
 	case "":
@@ -134,7 +121,7 @@ func (m *marathonReading) read(name string) {
 		return
 	}
 	if d.Get("privileged").True() {
-		args = append(args, "--privileged")
+		flag(d, "--privileged")
 	}
 	mode := d.Get("network").Text() // before 1.5
 	for _, n := range app.Get("networks").List() {
@@ -145,7 +132,7 @@ func (m *marathonReading) read(name string) {
 	switch strings.ToUpper(mode) {
 	case "", "BRIDGE", "CONTAINER/BRIDGE":
 	case "HOST", "NONE":
-		args = append(args, "--network", strings.ToLower(mode))
+		flag(app, "--network", strings.ToLower(mode))
 	case "CONTAINER", "USER":
 		m.lose("networks", mode, "porthole has no networks of names")
 	default:
@@ -165,7 +152,7 @@ func (m *marathonReading) read(name string) {
 		b := whole(app.Get("mem"), times(n, 1<<20))
 		flag(app.Get("mem"), "--memory", strconv.FormatInt(b, 10)+"b")
 	} else {
-		args = append(args, "--memory", "128m")
+		flag(app, "--memory", "128m")
 	}
 	if n := app.Get("cpus").Rat(); n != nil { // the executor hands cpus on as shares (src/docker/docker.cpp)
 		share := new(big.Int).Quo(times(n, 1024).Num(), times(n, 1024).Denom())
@@ -184,15 +171,12 @@ func (m *marathonReading) read(name string) {
 	if app.Err() != nil {
 		return
 	}
-	switch cmd := app.Get("cmd"); {
-	case cmd.Set():
-		args = append(args, "--", image, "/bin/sh", "-c", cmd.Text())
-	default:
-		args = append(append(args, "--", image), app.Get("args").Texts()...)
+	command := append([]string{image}, app.Get("args").Texts()...)
+	if cmd := app.Get("cmd"); cmd.Set() {
+		command = []string{image, "/bin/sh", "-c", cmd.Text()}
 	}
-	run, err := dialect.Docker(args, m.outside())
-	if err != nil {
-		app.Fail("%v", err)
+	run, ok := m.dockerRun(app, args, command)
+	if !ok {
 		return
 	}
 	m.w = run.Workload

@@ -1,6 +1,7 @@
 package document
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"path"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"porthole/caps"
+	"porthole/seccomp/profile"
+	"porthole/seccomp/profile/format"
 	"porthole/spec"
 	"porthole/tree"
 	"porthole/workload"
@@ -22,8 +25,9 @@ func systemd() *Dialect {
 		Source: "systemd 258: systemd.exec(5), systemd.service(5), systemd.resource-control(5)",
 		About: `A service unit. A service shares all with the machine but what the unit takes away, so what is silent is read as shared
 namespaces, every capability, no filter and nothing masked; and a workload's own namespaces are written out. SystemCallFilter
-is kept as it stands, in systemd's words, as the workload's seccomp document. The bounding set is written whole, from the
-defaults of the release that the workload names.`,
+and its kin become the workload's seccomp document and back (package seccomp/profile/format); what a filter comes to is that
+of x86-64, Linux 6.18 and the workload's capabilities. The bounding set is written whole, from the defaults of the release
+that the workload names.`,
 		Kept: systemdKept, Lost: systemdLost, Wordless: systemdWordless,
 		guess: func(text string, root *tree.Node) bool {
 			return regexp.MustCompile(`(?m)^\[(Service|Unit)\]\s*$`).MatchString(text)
@@ -73,11 +77,10 @@ func unit(text string) (out []setting, err error) {
 // serving is a unit being read.
 type serving struct {
 	*reading
-	all    map[string][]setting
-	seen   map[string]bool
-	filter []string // SystemCallFilter and its like, as they stand
-	bound  caps.Set
-	err    error
+	all   map[string][]setting
+	seen  map[string]bool
+	bound caps.Set
+	err   error
 }
 
 func (s *serving) fail(at setting, format string, args ...any) {
@@ -568,22 +571,37 @@ func allCaps() (out []caps.Cap) {
 	return out
 }
 
-// systemdFilter are the settings that make up a filter, kept as they stand.
+// filterName is where a unit's filter comes from.
+const filterName = "SystemCallFilter"
+
+// systemdFilter are the settings that make up a filter.
 var systemdFilter = []string{"SystemCallFilter", "SystemCallErrorNumber", "SystemCallArchitectures", "SystemCallLog"}
 
 func (s *serving) seccomp() {
-	var doc strings.Builder
+	var text strings.Builder
 	for _, key := range systemdFilter {
 		s.seen[key] = true
 		for _, v := range s.all[key] {
-			fmt.Fprintf(&doc, "%s=%s\n", key, v.value)
+			fmt.Fprintf(&text, "%s=%s\n", key, v.value)
 		}
 	}
-	if len(s.all["SystemCallFilter"]) > 0 {
-		s.w.Security.Seccomp, s.w.Security.SeccompDoc = "SystemCallFilter", []byte(doc.String())
-	} else if doc.Len() > 0 {
-		s.lose("Service.SystemCallArchitectures", strings.TrimSpace(doc.String()), "without SystemCallFilter it is no filter here")
+	if text.Len() == 0 {
+		return
 	}
+	doc, err := format.Read(filterName, []byte(text.String()), "systemd")
+	if err != nil {
+		s.err = cmpErr(s.err, err)
+		return
+	}
+	for _, l := range doc.Losses {
+		s.lose("Service."+filterName, l.String(), "a profile has no word for it")
+	}
+	var b bytes.Buffer
+	if err := doc.Profile.Write(&b, profile.Docker); err != nil {
+		s.err = cmpErr(s.err, err)
+		return
+	}
+	s.w.Security.Seccomp, s.w.Security.SeccompDoc = filterName, b.Bytes()
 }
 
 func (s *serving) paths() {
@@ -839,7 +857,7 @@ var systemdKept = []Row{
 	{Member: "Service.CapabilityBoundingSet", To: "--cap-add and --cap-drop, against every capability"},
 	{Member: "Service.NoNewPrivileges", To: "--security-opt no-new-privileges"},
 	{Member: "Service.AppArmorProfile", To: "--security-opt apparmor="},
-	{Member: "Service.SystemCallFilter", To: "the seccomp document, in systemd's words"},
+	{Member: "Service.SystemCallFilter", To: "--security-opt seccomp="},
 	{Member: "Service.SystemCallErrorNumber", To: "the same"},
 	{Member: "Service.SystemCallArchitectures", To: "the same"},
 	{Member: "Service.SystemCallLog", To: "the same"},

@@ -1,6 +1,9 @@
 package document
 
 import (
+	"bytes"
+	"cmp"
+	"encoding/json"
 	"fmt"
 	"path"
 	"slices"
@@ -8,7 +11,11 @@ import (
 	"strings"
 	"time"
 
+	"porthole/abi"
 	"porthole/caps"
+	"porthole/facts"
+	"porthole/seccomp/profile"
+	"porthole/seccomp/profile/format"
 	"porthole/spec"
 	"porthole/workload"
 )
@@ -186,36 +193,59 @@ func systemdSecurity(w *writing, u *unitText) error {
 		}
 	case s.Seccomp == "unconfined":
 		take(&s.Seccomp)
-	case s.Seccomp == "SystemCallFilter" && s.SeccompDoc != nil && systemdWords(string(s.SeccompDoc)):
-		take(&s.Seccomp)
-		u.Write(take(&s.SeccompDoc))
 	default:
-		what := s.Seccomp
-		if what == "" {
-			what = "the default filter"
-		}
-		take(&s.Seccomp)
-		take(&s.SeccompDoc)
-		w.lose("Security.Seccomp", what, "only systemd's own words are kept; `profile convert` says a filter in them")
-		w.lose("Security.SeccompDoc", what, "only systemd's own words are kept; `profile convert` says a filter in them")
+		return writeFilter(w, u, have)
 	}
 	return nil
 }
 
-// systemdWords says whether a document is made of a unit's own lines.
-func systemdWords(doc string) bool {
-	lines, err := unit("[Service]\n" + doc)
-	if err != nil {
-		return false
+// writeFilter says what the workload's filter comes to in systemd's words.
+func writeFilter(w *writing, u *unitText, have caps.Set) error {
+	s := &w.Security
+	name, doc := take(&s.Seccomp), take(&s.SeccompDoc)
+	lost := func(what, why string) error {
+		w.lose("Security.Seccomp", what, why)
+		w.lose("Security.SeccompDoc", what, why)
+		return nil
 	}
-	filter := false
-	for _, l := range lines {
-		if !slices.Contains(systemdFilter, l.key) || fmt.Sprintf("%s=%s\n", l.key, l.value) == "" {
-			return false
+	var p *profile.Profile
+	var err error
+	if name == "" || name == "builtin" {
+		engine, version, _ := strings.Cut(cmp.Or(w.As, "docker"), ":")
+		if engine == "kubernetes" { // RuntimeDefault is the runtime's
+			engine, version = "containerd", ""
 		}
-		filter = filter || l.key == "SystemCallFilter"
+		name = strings.TrimSuffix(engine+":"+version, ":")
+		p, err = profile.Builtin(name)
+	} else if doc == nil {
+		return lost(name, "the file was not read")
+	} else {
+		p, _, err = profile.Parse(name, doc)
 	}
-	return filter && strings.HasSuffix(doc, "\n")
+	if err != nil {
+		return err
+	}
+	decided, err := json.Marshal(p.OCI(profile.Conditions{Caps: have, Arch: abi.X86_64, Kernel: facts.Version{Major: 6, Minor: 18}}))
+	if err != nil {
+		return err
+	}
+	if p, _, err = profile.Parse(name, decided); err != nil {
+		return err
+	}
+	text, losses, err := format.Write(p, "systemd")
+	if err != nil {
+		return lost(name, err.Error())
+	}
+	u.Write(bytes.TrimPrefix(text, []byte("[Service]\n")))
+	switch {
+	case len(losses) > 1:
+		return lost(name, fmt.Sprintf("in systemd's words %d things are lost, the first: %s", len(losses), losses[0]))
+	case len(losses) == 1:
+		return lost(name, "in systemd's words this is lost: "+losses[0].String())
+	case name != filterName:
+		w.lose("Security.Seccomp", name, "the filter stands in the unit")
+	}
+	return nil
 }
 
 func systemdNamespaces(w *writing, u *unitText) {
@@ -427,8 +457,8 @@ var systemdWordless = []Row{
 	{Member: "Security.CapAdd", Why: "privileged has every capability"},
 	{Member: "Security.CapDrop", Why: "privileged has every capability, whatever is dropped"},
 	{Member: "Security.Privileged", Why: "every capability is kept; the devices are the machine's anyway"},
-	{Member: "Security.Seccomp", Why: "only systemd's own words are kept"},
-	{Member: "Security.SeccompDoc", Why: "only systemd's own words are kept"},
+	{Member: "Security.Seccomp", Why: "systemd tests no arguments, and its filter stands in the unit"},
+	{Member: "Security.SeccompDoc", Why: "systemd tests no arguments"},
 	{Member: "Security.SystemPaths", Why: "a unit masks what it names alone"},
 	{Member: "Security.MaskedPaths", Why: "a unit masks what it names alone"},
 	{Member: "Security.ReadonlyPaths", Why: "a unit makes read-only what it names alone"},
