@@ -194,7 +194,7 @@ func (b *builder) overlay(i int, at string, l Layer) {
 // overlayPath escapes what overlayfs and mount(2) read as separators (ovl_next_opt and
 // ovl_unescape, fs/overlayfs/params.c).
 func overlayPath(p string, list bool) string {
-	p = strings.NewReplacer(`\`, `\\`, `,`, `\,`).Replace(p)
+	p = strings.ReplaceAll(strings.ReplaceAll(p, `\`, `\\`), `,`, `\,`)
 	if list {
 		p = strings.ReplaceAll(p, ":", `\:`)
 	}

@@ -159,7 +159,9 @@ func (e *Engine) specOptions(r *Record, dir string) spec.Options {
 		HostNameFile: filepath.Join(dir, "hostname"),
 		Device:       device, HostDevices: hostDevices, CPUs: cpus(),
 	}
-	opt.Thermal, _ = filepath.Glob("/sys/devices/system/cpu/cpu*/thermal_throttle")
+	if unix.Access("/sys/devices/system/cpu/cpu0/thermal_throttle", unix.F_OK) == nil { // else none has one
+		opt.Thermal, _ = filepath.Glob("/sys/devices/system/cpu/cpu*/thermal_throttle")
+	}
 	if e.facts.AppArmor {
 		// Docker's own daemon loads this profile; without it there is none to run under.
 		if loaded, err := os.ReadFile("/sys/kernel/security/apparmor/profiles"); err == nil && strings.Contains("\n"+string(loaded), "\ndocker-default ") {

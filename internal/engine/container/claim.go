@@ -191,7 +191,27 @@ func (c *Claim) Remove() error {
 	if err := c.Bury(); err != nil && !gone(err) {
 		return err
 	}
+	clear(c.Dir)
 	return os.RemoveAll(c.Dir)
+}
+
+// clear removes a directory of a few files, which is what most containers leave; os.RemoveAll, which goes after
+// every failure, takes twice the calls for one.
+func clear(dir string) {
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	var buf [2048]byte
+	n, _ := unix.ReadDirent(fd, buf[:])
+	_, _, names := unix.ParseDirent(buf[:max(n, 0)], -1, nil)
+	for _, name := range names {
+		if unix.Unlinkat(fd, name, 0) == unix.EISDIR {
+			unix.Unlinkat(fd, name, unix.AT_REMOVEDIR)
+		}
+	}
+	unix.Rmdir(dir)
 }
 
 // lockDoor holds root's own lock: shared to make a container, exclusive to sweep.

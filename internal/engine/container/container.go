@@ -167,7 +167,7 @@ func (c *Container) Finish(e Exit) error {
 	c.proc.Close()
 	var errs []error
 	if c.group != nil {
-		errs = append(errs, c.group.Kill(), c.group.Delete())
+		errs = append(errs, c.group.End())
 	}
 	s := c.State
 	s.Status, s.Pid, s.Exit, s.Finished = Stopped, 0, &e, time.Now()
@@ -184,7 +184,7 @@ func (c *Container) Vanish() error {
 	if c.group == nil {
 		return nil
 	}
-	return errors.Join(c.group.Kill(), c.group.Delete())
+	return c.group.End()
 }
 
 // Abort ends a container that stands at its start.
@@ -201,7 +201,7 @@ func (c *Container) fail(err error) error {
 		c.proc.Close()
 	}
 	if c.group != nil {
-		if left := errors.Join(c.group.Kill(), c.group.Delete()); left != nil {
+		if left := c.group.End(); left != nil {
 			return errors.Join(err, left)
 		}
 	}

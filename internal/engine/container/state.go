@@ -45,6 +45,7 @@ type State struct {
 
 	Cgroup  string            `json:"cgroup,omitempty"`  // path asked for
 	Cgroups map[string]string `json:"cgroups,omitempty"` // directories by controller
+	Unit    bool              `json:"unit,omitempty"`    // systemd has made them: Cgroup is a cgroup.Unit's path
 
 	Exit     *Exit     `json:"exit,omitempty"`
 	Finished time.Time `json:"finished,omitzero"`
@@ -105,16 +106,41 @@ func (s *State) first(dir string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, stateFile), data, 0o600)
+	return create(filepath.Join(dir, stateFile), data)
 }
 
 // WriteFile puts data into dir/name, readable by its owner alone, at once or not at all.
 func WriteFile(dir, name string, data []byte) error {
-	tmp := filepath.Join(dir, "."+name)
-	if err := os.WriteFile(tmp, data, 0o600); err != nil {
+	tmp, path := filepath.Join(dir, "."+name), filepath.Join(dir, name)
+	if err := create(tmp, data); err != nil {
 		return err
 	}
-	return os.Rename(tmp, filepath.Join(dir, name))
+	if err := unix.Rename(tmp, path); err != nil {
+		return &os.LinkError{Op: "rename", Old: tmp, New: path, Err: err}
+	}
+	return nil
+}
+
+// create is os.WriteFile in a third of the system calls: without asking what kind of file it is.
+func create(path string, data []byte) error {
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	for err == nil && len(data) > 0 {
+		var n int
+		if n, err = unix.Write(fd, data); err == unix.EINTR {
+			err = nil
+		}
+		data = data[max(n, 0):]
+	}
+	if e := unix.Close(fd); err == nil {
+		err = e
+	}
+	if err != nil {
+		return &os.PathError{Op: "write", Path: path, Err: err}
+	}
+	return nil
 }
 
 // alive says that the very process the state names still runs.
@@ -228,12 +254,15 @@ func (s *State) Destroy(f facts.Facts) error {
 	if err != nil || g == nil {
 		return err
 	}
-	return errors.Join(g.Kill(), g.Delete())
+	return g.End()
 }
 
 // group is the container's control group: where its state says, or, where it was not made far
 // enough to be written down, where it was to be.
 func (s *State) group(f facts.Facts) (*cgroup.Group, error) {
+	if s.Unit && s.Cgroup != "" && (s.Status != Stopped || s.Exit == nil) {
+		return cgroup.UnitGroup(s.Cgroups, s.Cgroup, rootless(f), f.Cgroup)
+	}
 	if len(s.Cgroups) > 0 {
 		return cgroup.Open(s.Cgroups, f.Cgroup)
 	}

@@ -2,7 +2,6 @@ package cgroup
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -122,7 +121,7 @@ func create(t testing.TB, c Config, f facts.Cgroup) *Group {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := errors.Join(g.Kill(), g.Delete()); err != nil {
+		if err := g.End(); err != nil {
 			t.Error(err)
 		}
 	})

@@ -12,11 +12,29 @@ import (
 // their group only after their parent has heard of the end.
 const patience = 2 * time.Second
 
+// End kills what is in the group, and removes it. One that can be removed is empty: mostly nothing has to be
+// looked for.
+func (g *Group) End() error {
+	if g.unit != nil {
+		return errors.Join(g.Kill(), g.Delete())
+	}
+	for _, p := range g.places {
+		if err := unix.Rmdir(p.dir); err != nil && err != unix.ENOENT {
+			return errors.Join(g.Kill(), g.Delete())
+		}
+	}
+	return nil
+}
+
 // Delete removes the group, and those beneath it that the container made. It kills
-// nothing: processes that are still there after a while are an error, which names them.
+// nothing: processes that are still there after a while are an error, which names them. systemd, where the group
+// is a unit of its, is told to take the unit away, and ends them.
 func (g *Group) Delete() error {
 	deadline := time.Now().Add(patience)
 	var errs []error
+	if g.unit != nil {
+		errs = append(errs, g.unit.stop())
+	}
 	for _, p := range g.places {
 		if err := remove(p.dir, deadline); err != nil {
 			errs = append(errs, err)

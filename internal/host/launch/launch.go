@@ -59,8 +59,6 @@ type Options struct {
 func Start(p *plan.Plan, opt Options) (*Process, error) {
 	pr := &Process{plan: p, pidfd: -1, pass: -1, arrive: -1, wake: -1, keep: opt.Keep != ""}
 	if len(p.Before) == 0 {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
 		if err := pr.start(opt); err != nil {
 			pr.Close()
 			return nil, err
@@ -84,7 +82,7 @@ func Start(p *plan.Plan, opt Options) (*Process, error) {
 	return pr, nil
 }
 
-// start does what Start says, on a locked thread.
+// start does what Start says.
 func (p *Process) start(opt Options) (err error) {
 	pl := p.plan
 	pass, err := p.connect(opt.Keep)
@@ -246,20 +244,15 @@ func (p *Process) clone(prog uintptr, clone3 bool) error {
 	if !p.own.whole {
 		unshare(r.all)
 	}
-	old, err := sys.BlockSignals()
-	if err != nil {
-		return fmt.Errorf("signal mask: %w", err)
-	}
 	call := "clone3"
 	const elder = 1<<32 - 1 - unix.CSIGNAL - unix.CLONE_PARENT_SETTID - unix.CLONE_PIDFD
 	var pid uintptr
 	if clone3 || pl.Clone&^elder != 0 || pl.IntoCgroup != plan.NoSlot {
-		pid = clone(unix.SYS_CLONE3, sys.Addr(args), argsSize, 0, entry, prog, page, errs)
+		pid = masked(unix.SYS_CLONE3, sys.Addr(args), argsSize, 0, entry, prog, page, errs)
 	} else {
 		call = "clone"
-		pid = clone(unix.SYS_CLONE, uintptr(flags&elder)|uintptr(unix.SIGCHLD), 0, 0, entry, prog, page, errs)
+		pid = masked(unix.SYS_CLONE, uintptr(flags&elder)|uintptr(unix.SIGCHLD), 0, 0, entry, prog, page, errs)
 	}
-	sys.RestoreSignals(old)
 	if e := unix.Errno(-pid); e < 4096 {
 		r.setSlot(plan.SlotPidfd, -1)
 		call := plan.Step{Call: call, Args: []plan.Arg{num(flags)}, Why: "create the child"}
@@ -268,7 +261,9 @@ func (p *Process) clone(prog uintptr, clone3 bool) error {
 	p.pid = int(pid)
 	if call == "clone3" {
 		p.pidfd = int(r.slot(plan.SlotPidfd))
-	} else if p.pidfd, err = unix.PidfdOpen(p.pid, 0); err != nil {
+	} else if fd, err := unix.PidfdOpen(p.pid, 0); err == nil {
+		p.pidfd = fd
+	} else {
 		unix.Kill(p.pid, unix.SIGKILL)
 		unix.Wait4(p.pid, nil, 0, nil)
 		return fmt.Errorf("pidfd_open: %w", err)

@@ -2,7 +2,7 @@
 
 // func clone(nr, arg0, arg1, arg2, entry, prog, page, errs uintptr) (pid uintptr)
 //
-// The caller has locked its thread and blocked every signal. The call itself is made
+// The caller has blocked every signal. The call itself is made
 // by entry, the copy of loop, since the child does not get this memory.
 TEXT ·clone(SB), NOSPLIT, $0-72
 	MOVD nr+0(FP), R8

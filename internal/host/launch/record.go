@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"runtime"
+	"unsafe"
 
 	"porthole/abi"
 	"porthole/internal/host/sys"
@@ -318,6 +319,18 @@ func image(addr uintptr) []byte {
 			return b[:n]
 		}
 	}
+}
+
+// masked is clone with every signal blocked, so that none is handled in the child. Nothing in between lets the
+// goroutine change threads, and so nobody has to lock it: for the first to do that, Go makes a thread more.
+//
+//go:nosplit
+func masked(nr, arg0, arg1, arg2, entry, prog, page, errs uintptr) (pid uintptr) {
+	all, old := ^uint64(0), uint64(0)
+	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&old)), 8, 0, 0)
+	pid = clone(nr, arg0, arg1, arg2, entry, prog, page, errs)
+	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&old)), 0, 8, 0, 0)
+	return pid
 }
 
 func clone(nr, arg0, arg1, arg2, entry, prog, page, errs uintptr) (pid uintptr)

@@ -27,12 +27,12 @@ func TestRelay(t *testing.T) {
 	go func() {
 		x := 1.0
 		for {
+			x = x*1.0000001 + 0.5
 			select {
 			case <-stop:
 				sum <- x
 				return
 			default:
-				x = x*1.0000001 + 0.5
 			}
 		}
 	}()
