@@ -63,6 +63,7 @@ type spaces struct {
 type joined struct {
 	flag       uint64
 	name, path string
+	refer      string
 	slot       Slot
 	early      bool // entered by the parent before the clone
 }
@@ -96,8 +97,6 @@ func (b *builder) check() error {
 		return errors.New("root.path: missing")
 	case s.Linux.IntelRdt != nil:
 		return errors.New("linux.intelRdt: not supported")
-	case len(s.Linux.NetDevices) > 0:
-		return errors.New("linux.netDevices: not supported")
 	}
 	if err := b.checkStrings(); err != nil {
 		return err
@@ -119,7 +118,7 @@ func (b *builder) check() error {
 		case n.Path == "":
 			b.spaces.fresh |= flag
 		default:
-			b.spaces.joined = append(b.spaces.joined, joined{flag: flag, name: string(n.Type), path: n.Path})
+			b.spaces.joined = append(b.spaces.joined, joined{flag: flag, name: string(n.Type), path: n.Path, refer: where})
 		}
 	}
 	if err := b.checkForeign(); err != nil {
@@ -127,6 +126,15 @@ func (b *builder) check() error {
 	}
 	if err := b.checkMounts(); err != nil {
 		return err
+	}
+	switch {
+	case len(s.Linux.NetDevices) == 0:
+	case !b.o.Network:
+		return errors.New("linux.netDevices: nobody is there to move them")
+	case !b.spaces.has(newNet):
+		return errors.New("linux.netDevices: needs a \"network\" namespace of the container's own")
+	case b.f.UID != 0 || !b.f.UserNS.Initial:
+		return errors.New("linux.netDevices: moving them takes root of the machine")
 	}
 	if p := s.Linux.RootfsPropagation; p != "" && propagations[p] == 0 {
 		return fmt.Errorf("linux.rootfsPropagation: %q: want private, slave, shared or unbindable, or one of them with an r in front", p)
@@ -141,10 +149,57 @@ func (b *builder) check() error {
 	if b.spaces.fresh&newUser != 0 && len(s.Linux.UIDMappings) == 0 {
 		return errors.New("linux.uidMappings: missing: a new user namespace needs them")
 	}
-	if s.Hostname+s.Domainname != "" && !b.spaces.has(newUTS) {
-		return errors.New("hostname: would change the host's: it needs a \"uts\" namespace")
+	return errors.Join(b.checkNames(), b.checkUser(), b.checkFeatures())
+}
+
+// checkNames refuses names for the wrong machine.
+func (b *builder) checkNames() error {
+	for _, n := range [][2]string{{"hostname", b.s.Hostname}, {"domainname", b.s.Domainname}} {
+		switch {
+		case n[1] != "" && !b.spaces.has(newUTS):
+			return fmt.Errorf("%s: would change the host's: it needs a \"uts\" namespace", n[0])
+		case len(n[1]) > 64: // __NEW_UTS_LEN
+			return fmt.Errorf("%s: %d bytes long, and the kernel takes 64", n[0], len(n[1]))
+		}
 	}
-	return b.checkFeatures()
+	for clock := range b.s.Linux.TimeOffsets {
+		if clock != "monotonic" && clock != "boottime" {
+			return fmt.Errorf("linux.timeOffsets.%s: want monotonic or boottime", clock)
+		}
+	}
+	if n := b.s.Process.OOMScoreAdj; n != nil && (*n < -1000 || *n > 1000) {
+		return fmt.Errorf("process.oomScoreAdj: %d: want -1000 to 1000", *n)
+	}
+	return nil
+}
+
+// checkUser refuses mappings that the kernel does not take, and a user whom they do not have.
+func (b *builder) checkUser() error {
+	l, u := b.s.Linux, b.s.Process.User
+	for _, m := range []struct {
+		where string
+		list  []specs.LinuxIDMapping
+	}{{"linux.uidMappings", l.UIDMappings}, {"linux.gidMappings", l.GIDMappings}} {
+		if len(m.list) > 0 && !b.spaces.has(newUser) {
+			return fmt.Errorf("%s: there is no \"user\" namespace to map", m.where)
+		}
+		if err := checkIDs(m.where, m.list); err != nil {
+			return err
+		}
+	}
+	if b.spaces.fresh&newUser == 0 {
+		return nil
+	}
+	mapped := func(id uint32, ms []specs.LinuxIDMapping) bool {
+		return slices.ContainsFunc(ms, func(m specs.LinuxIDMapping) bool { return id >= m.ContainerID && id-m.ContainerID < m.Size })
+	}
+	switch {
+	case !mapped(u.UID, l.UIDMappings):
+		return fmt.Errorf("process.user.uid: %d is not among linux.uidMappings", u.UID)
+	case len(l.GIDMappings) > 0 && !mapped(u.GID, l.GIDMappings):
+		return fmt.Errorf("process.user.gid: %d is not among linux.gidMappings", u.GID)
+	}
+	return nil
 }
 
 // checkFeatures refuses by name what this kernel lacks.
@@ -257,9 +312,11 @@ func (b *builder) early() {
 				continue
 			}
 			j.early = true
+			b.refer("%s", j.refer)
 			b.call("openat", atFDCWD, j.path, oCloexec).because("the " + j.name + " namespace to share")
 			j.slot = b.to(j.name)
 			b.call("setns", j.slot, j.flag).because("the child is to be born in it")
+			b.from = ""
 			b.in(&b.p.After, func() { b.call("close", j.slot) })
 		}
 	})
@@ -307,8 +364,10 @@ func (b *builder) listens() bool { return b.o.Seccomp != nil && b.o.Seccomp.List
 func (b *builder) openPaths() error {
 	for i := range b.spaces.joined {
 		if j := &b.spaces.joined[i]; !j.early {
+			b.refer("%s", j.refer)
 			b.call("openat", atFDCWD, j.path, oCloexec).because("the " + j.name + " namespace to share")
 			j.slot = b.to(j.name)
+			b.from = ""
 		}
 	}
 	return b.openSources()
@@ -337,7 +396,9 @@ func (b *builder) enter() error {
 	enter := func(want bool) {
 		for _, j := range b.spaces.joined {
 			if !j.early && j.flag != newNS && (j.flag == newUser) == want {
+				b.refer("%s", j.refer)
 				b.call("setns", j.slot, j.flag).because("share that " + j.name + " namespace")
+				b.from = ""
 			}
 		}
 	}
@@ -378,7 +439,9 @@ func (b *builder) unshareTime() {
 	}
 	b.call("unshare", newTime).because("clocks of its own")
 	if len(b.s.Linux.TimeOffsets) > 0 {
+		b.from = "linux.timeOffsets"
 		b.writeFile("/proc/self/timens_offsets", timeOffsets(b.s.Linux.TimeOffsets), "its clocks are shifted")
+		b.from = ""
 	}
 	b.call("openat", atFDCWD, "/proc/self/ns/time_for_children", oCloexec).because("unshare made it for children only")
 	b.call("setns", b.to("time"), newTime).because("this process has to be in it as well")
@@ -406,7 +469,9 @@ func (b *builder) oomScore(n int) {
 	if b.f.UID != 0 {
 		may = append(may, abi.EACCES) // lowering it takes CAP_SYS_RESOURCE (proc_oom_score_adj_write)
 	}
+	b.from = "process.oomScoreAdj"
 	b.writeFile("/proc/self/oom_score_adj", fmt.Sprint(n), "the kernel's killer judges it by its own score", may...)
+	b.from = ""
 }
 
 // keyring gives the container a session keyring that is not ours. Its permissions are those that

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -90,6 +91,9 @@ func (b *builder) deviceList() ([]device, error) {
 			n.kind = sIFIFO
 		default:
 			return nil, fmt.Errorf("linux.devices[%d].type: %q is none of c, u, b, p", i, d.Type)
+		}
+		if !strings.HasPrefix(d.Path, "/") {
+			return nil, fmt.Errorf("linux.devices[%d].path: %q is not an absolute path", i, d.Path)
 		}
 		if n.path == "/dev/ptmx" || n.path == "/dev/console" || n.path == "/" {
 			continue // they lead to the container's own devpts, as in runc (createDevices)

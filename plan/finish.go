@@ -113,6 +113,8 @@ func (b *builder) closeAndLimit() error {
 		switch {
 		case nr < 0:
 			return fmt.Errorf("process.rlimits[%d].type: %q is unknown", i, r.Type)
+		case slices.ContainsFunc(b.s.Process.Rlimits[:i], func(o specs.POSIXRlimit) bool { return o.Type == r.Type }):
+			return fmt.Errorf("process.rlimits[%d]: a second %s", i, r.Type)
 		case r.Soft > r.Hard:
 			return fmt.Errorf("process.rlimits[%d]: %s: soft limit %d is above the hard one, %d", i, r.Type, r.Soft, r.Hard)
 		}

@@ -60,7 +60,9 @@ func (b *builder) foreignRoot(dir string) error {
 func (b *builder) enterForeign() {
 	for _, j := range b.spaces.joined {
 		if j.flag == newNS {
+			b.refer("%s", j.refer)
 			b.call("setns", j.slot, j.flag).because("share that mount namespace")
+			b.from = ""
 		}
 	}
 	b.call("fchdir", b.root).because("into the new root")

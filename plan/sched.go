@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -99,6 +100,19 @@ var memoryModes = map[specs.MemoryPolicyModeType]uint64{
 
 var memoryFlags = map[specs.MemoryPolicyFlagType]uint64{
 	specs.MpolFStaticNodes: 1 << 15, specs.MpolFRelativeNodes: 1 << 14, specs.MpolFNumaBalancing: 1 << 13,
+}
+
+// MemoryPolicies lists, sorted, the modes and flags of linux.memoryPolicy.
+func MemoryPolicies() (modes, flags []string) {
+	for m := range memoryModes {
+		modes = append(modes, string(m))
+	}
+	for f := range memoryFlags {
+		flags = append(flags, string(f))
+	}
+	slices.Sort(modes)
+	slices.Sort(flags)
+	return modes, flags
 }
 
 func (b *builder) memory() error {

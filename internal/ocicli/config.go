@@ -9,11 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"porthole/caps"
 	"porthole/facts"
 	"porthole/internal/engine/container"
 	"porthole/internal/host/cgroup"
@@ -31,6 +31,7 @@ type bundle struct {
 	raw  []byte
 	spec *specs.Spec
 	sec  *seccomp.Policy
+	bare bool // nothing to run is set: there may be a container, and no start
 }
 
 // readBundle reads the configuration in dir; file names another one than config.json.
@@ -82,19 +83,74 @@ func parse(data []byte) (*specs.Spec, error) {
 	if err := json.Unmarshal(data, s); err != nil {
 		return nil, where(data, err)
 	}
+	minor, err := minorVersion(s.Version)
 	switch {
-	case s.Version != "" && !strings.HasPrefix(s.Version, "1."):
-		return nil, fmt.Errorf("ociVersion: %q: want 1.x", s.Version)
-	case s.Process == nil:
-		return nil, errors.New("process: missing: there is nothing to run")
-	case len(s.Process.Args) == 0:
+	case err != nil:
+		return nil, err
+	case s.Process != nil && len(s.Process.Args) == 0:
 		return nil, errors.New("process.args: empty: there is nothing to run")
 	case s.Root == nil || s.Root.Path == "":
 		return nil, errors.New("root.path: missing")
 	case s.Linux == nil:
 		return nil, errors.New("linux: missing: this is not a Linux container")
 	}
+	if err := checkMemory(s.Linux.Resources); err != nil {
+		return nil, fmt.Errorf("linux.resources.%w", err)
+	}
+	if minor == 0 && s.Process != nil && s.Process.Capabilities != nil {
+		if err := checkCaps(s.Process.Capabilities); err != nil {
+			return nil, err
+		}
+	}
+	if err := container.CheckNetDevices(s.Linux.NetDevices); err != nil {
+		return nil, err
+	}
 	return s, container.CheckHooks(s.Hooks)
+}
+
+// checkMemory refuses amounts that are none: -1 is no limit, and nothing else below 0 means anything.
+func checkMemory(r *specs.LinuxResources) error {
+	if r == nil || r.Memory == nil {
+		return nil
+	}
+	m := r.Memory
+	for _, l := range []struct {
+		name  string
+		value *int64
+	}{{"limit", m.Limit}, {"reservation", m.Reservation}, {"swap", m.Swap}} {
+		if l.value != nil && *l.value < -1 {
+			return fmt.Errorf("memory.%s: %d: want bytes, or -1 for no limit", l.name, *l.value)
+		}
+	}
+	return nil
+}
+
+// minorVersion reads an ociVersion, of which the first number is 1. None at all is taken for the newest.
+func minorVersion(v string) (int, error) {
+	if v == "" {
+		return 1, nil
+	}
+	var major, minor, patch int
+	if n, err := fmt.Sscanf(v, "%d.%d.%d", &major, &minor, &patch); n != 3 || err != nil || major != 1 || minor < 0 || patch < 0 {
+		return 0, fmt.Errorf("ociVersion: %q: want 1.x.y", v)
+	}
+	return minor, nil
+}
+
+// checkCaps refuses names that no kernel has. Up to version 1.0.2 the runtime spec wants that; from 1.1 on what cannot
+// be granted is left out with a warning (config.md, "Linux Process").
+func checkCaps(c *specs.LinuxCapabilities) error {
+	for _, set := range []struct {
+		name string
+		list []string
+	}{{"bounding", c.Bounding}, {"effective", c.Effective}, {"inheritable", c.Inheritable}, {"permitted", c.Permitted}, {"ambient", c.Ambient}} {
+		for i, name := range set.list {
+			if _, err := caps.Parse(name); err != nil {
+				return fmt.Errorf("process.capabilities.%s[%d]: %w", set.name, i, err)
+			}
+		}
+	}
+	return nil
 }
 
 // where adds to what package json says where in the document it is.
@@ -117,6 +173,9 @@ func where(data []byte, err error) error {
 // settle makes the paths absolute that are relative to the bundle, and compiles the filter's policy.
 func (b *bundle) settle(f facts.Facts) error {
 	s := b.spec
+	if b.bare = s.Process == nil; b.bare {
+		s.Process = &specs.Process{Cwd: "/", Args: []string{""}}
+	}
 	if !filepath.IsAbs(s.Root.Path) {
 		s.Root.Path = filepath.Join(b.dir, s.Root.Path)
 	}
@@ -207,9 +266,9 @@ func (b *bundle) config(a *app, m making, f facts.Facts) (container.Config, erro
 	c := container.Config{
 		Spec: s, Facts: f, Policy: b.sec, NoFile: nofile.Limit(),
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, ChownStdio: givable(),
-		OCI: &container.OCI{Config: b.raw, NoPivot: m.noPivot, NoKeyring: m.noKeyring, Bundle: container.Bundle{
+		OCI: &container.OCI{Config: b.raw, NoPivot: m.noPivot, NoKeyring: m.noKeyring, NetDevices: s.Linux.NetDevices, Bundle: container.Bundle{
 			OCIVersion: s.Version, Dir: b.dir, Rootfs: real, Annotations: s.Annotations, UID: os.Geteuid(),
-			Hooks: s.Hooks, Listener: b.listens(),
+			Hooks: s.Hooks, Listener: b.listens(), Bare: b.bare,
 			SharedPIDs: !b.makes(specs.PIDNamespace), SharedMounts: !b.makes(specs.MountNamespace),
 		}},
 	}

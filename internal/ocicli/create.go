@@ -16,6 +16,7 @@ import (
 	"porthole/internal/engine/container"
 	"porthole/internal/host/cgroup"
 	"porthole/internal/host/sys"
+	"porthole/plan"
 )
 
 // pauseAfter is for tests: see launch.Options.
@@ -30,6 +31,7 @@ var (
 	errNotExist   = errors.New("container does not exist")
 	errNotRunning = errors.New("container not running")
 	errNotPaused  = errors.New("container not paused")
+	errNothing    = errors.New("process: missing: there is nothing to run")
 )
 
 func (a *app) create(f *flags) error {
@@ -88,6 +90,8 @@ func (a *app) make(m making, keep bool) (*container.Container, *bundle, error) {
 	cfg.OCI.Keep, cfg.PauseAfter = keep, pauseAfter
 	terminal := b.spec.Process.Terminal
 	switch {
+	case b.bare && !keep:
+		return nil, nil, errNothing
 	case keep && terminal && m.console == "":
 		return nil, nil, errors.New("cannot allocate tty if runc will detach without setting console socket")
 	case !terminal && m.console != "":
@@ -121,7 +125,9 @@ func (a *app) fill(claim *container.Claim, cfg container.Config, m making, termi
 		return nil, a.undone(claim, limitError(err))
 	}
 	a.log.note(c.Notes)
-	err = c.Missing()
+	if !cfg.OCI.Bundle.Bare {
+		err = c.Missing()
+	}
 	if err == nil && m.console != "" && terminal {
 		err = sendConsole(c.Console, m.console)
 	}
@@ -143,8 +149,12 @@ func (a *app) undone(claim *container.Claim, err error) error {
 	return err
 }
 
-// limitError names a limit by its place in config.json, not by Docker's flag.
+// limitError names a limit by its place in config.json, not by Docker's flag; and a filter that stops the start.
 func limitError(err error) error {
+	var stops *plan.FilterError
+	if errors.As(err, &stops) {
+		return fmt.Errorf("linux.seccomp: %w", err)
+	}
 	var l *cgroup.LimitError
 	if errors.As(err, &l) && l.Field != "" {
 		return &cgroup.LimitError{Field: l.Field, Why: l.Why, Err: l.Err}
@@ -207,6 +217,9 @@ func (a *app) start(f *flags) error {
 // begin starts a program that waits, with the hooks before and after it.
 func (a *app) begin(s *container.State, dir string, fa facts.Facts) error {
 	ctx := context.Background()
+	if s.Bundle.Bare {
+		return errors.Join(errNothing, a.end(s))
+	}
 	var b *bundle
 	kept := func() (_ *bundle, err error) {
 		if b == nil {

@@ -13,52 +13,6 @@ import (
 	"porthole/internal/engine/container"
 )
 
-// Whatever is refused is refused by the name of its place in config.json, and leaves nothing.
-func TestRefused(t *testing.T) {
-	h := newHouse(t)
-	for _, c := range []struct {
-		change func(*specs.Spec)
-		want   string
-	}{
-		{func(s *specs.Spec) { s.Version = "2.0.0" }, "ociVersion"},
-		{func(s *specs.Spec) { s.Process = nil }, "process: missing"},
-		{func(s *specs.Spec) { s.Process.Args = nil }, "process.args"},
-		{func(s *specs.Spec) { s.Process.Cwd = "tmp" }, "process.cwd"},
-		{func(s *specs.Spec) { s.Process.Rlimits[0].Type = "RLIMIT_X" }, "process.rlimits[0].type"},
-		{func(s *specs.Spec) { s.Process.ApparmorProfile = "none-such" }, "process.apparmorProfile"},
-		{func(s *specs.Spec) { s.Root = nil }, "root.path"},
-		{func(s *specs.Spec) { s.Root.Path = "nowhere" }, "root.path"},
-		{func(s *specs.Spec) { s.Root.Path = configFile }, "root.path"},
-		{func(s *specs.Spec) { s.Mounts[3].Type = "nosuchfs" }, "nosuchfs"},
-		{func(s *specs.Spec) {
-			s.Mounts[0] = specs.Mount{Destination: "/x", Source: "/nowhere", Options: []string{"bind"}}
-		}, "mounts[0]"},
-		{func(s *specs.Spec) { s.Linux.Namespaces[0].Type = "soul" }, "linux.namespaces[0].type"},
-		{func(s *specs.Spec) { s.Linux.Namespaces[1].Path = "/nowhere" }, "network"},
-		{func(s *specs.Spec) { s.Linux.Sysctl = map[string]string{"kernel.nosuch": "1"} }, "kernel.nosuch"},
-		{func(s *specs.Spec) { s.Linux.Seccomp = &specs.LinuxSeccomp{DefaultAction: "SCMP_ACT_NONE"} }, "linux.seccomp.defaultAction"},
-		{func(s *specs.Spec) { s.Linux.IntelRdt = &specs.LinuxIntelRdt{} }, "linux.intelRdt"},
-		{func(s *specs.Spec) {
-			s.Linux.Resources.CPU = &specs.LinuxCPU{Cpus: "4000"}
-		}, "linux.resources.cpu.cpus"},
-		{func(s *specs.Spec) { s.Linux.CgroupsPath = "/a/../../b" }, "control group path"},
-		{func(s *specs.Spec) { s.Hooks = &specs.Hooks{Poststop: []specs.Hook{{Path: "x"}}} }, "hooks.poststop[0].path"},
-	} {
-		h.config(c.change, "true")
-		h.fails(c.want, "create", "c")
-		h.fails(c.want, "run", "c")
-	}
-	if err := os.WriteFile(filepath.Join(h.bundle, configFile), []byte("{\n \"process\": {\"args\": \"x\"}}"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	h.fails("line 2, column 24: process.args: a JSON string", "create", "c")
-	if err := os.WriteFile(filepath.Join(h.bundle, configFile), []byte("{\n \"process\": {"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	h.fails("line 2, column 13: unexpected end", "create", "c")
-	h.empty()
-}
-
 // Killed at any step, a command leaves what delete --force takes away.
 func TestKilled(t *testing.T) {
 	h := newHouse(t)

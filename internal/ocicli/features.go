@@ -35,7 +35,7 @@ func (a *app) features(f *flags) error {
 		Linux: &features.Linux{
 			Namespaces:   []string{"cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"},
 			Capabilities: names,
-			Cgroup:       &features.Cgroup{V1: yes, V2: yes, Systemd: no, SystemdUser: no, Rdma: no},
+			Cgroup:       &features.Cgroup{V1: yes, V2: yes, Systemd: no, SystemdUser: no, Rdma: yes},
 			Seccomp: &features.Seccomp{
 				Enabled:    yes,
 				Actions:    []string{"SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_LOG", "SCMP_ACT_NOTIFY", "SCMP_ACT_TRACE", "SCMP_ACT_TRAP"},
@@ -45,14 +45,21 @@ func (a *app) features(f *flags) error {
 			},
 			Apparmor:        &features.Apparmor{Enabled: yes},
 			Selinux:         &features.Selinux{Enabled: yes},
-			IntelRdt:        &features.IntelRdt{Enabled: no},
-			MountExtensions: &features.MountExtensions{IDMap: &features.IDMap{Enabled: no}},
+			IntelRdt:        &features.IntelRdt{Enabled: no, Schemata: no, Monitoring: no},
+			MemoryPolicy:    memoryPolicy(),
+			MountExtensions: &features.MountExtensions{IDMap: &features.IDMap{Enabled: yes}},
+			NetDevices:      &features.NetDevices{Enabled: yes},
 		},
 		Annotations: map[string]string{name + ".version": version},
 	}
 	out := json.NewEncoder(os.Stdout)
 	out.SetIndent("", "  ")
 	return out.Encode(doc)
+}
+
+func memoryPolicy() *features.MemoryPolicy {
+	modes, flags := plan.MemoryPolicies()
+	return &features.MemoryPolicy{Modes: modes, Flags: flags}
 }
 
 // seccompFlags are those of OCI's flags whose bits are set (include/uapi/linux/seccomp.h).

@@ -40,6 +40,9 @@ func (a *app) update(f *flags) error {
 			return fmt.Errorf("%s: %w", *file, where(data, err))
 		}
 	}
+	if err := checkMemory(&r); err != nil {
+		return err
+	}
 	s, _, fa, err := a.open(id)
 	if err != nil {
 		return err

@@ -52,6 +52,16 @@ func (h *house) beside(see func(string) string, peers ...string) string {
 	return see(r.out)
 }
 
+// open lets those reach the bundle whose root is not ours.
+func (h *house) open() {
+	h.t.Helper()
+	for dir := h.bundle; len(dir) > len("/tmp"); dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+}
+
 // mounted picks mount point, options and propagation out of mountinfo, for what lies in /m.
 func mounted(info string) string {
 	var out []string
@@ -202,11 +212,7 @@ func TestIDMap(t *testing.T) {
 		}
 		return list
 	}
-	for dir := h.bundle; len(dir) > len("/tmp"); dir = filepath.Dir(dir) { // for those whose root is not ours
-		if err := os.Chmod(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
+	h.open()
 	userNS := func(s *specs.Spec) {
 		s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
 		s.Linux.UIDMappings, s.Linux.GIDMappings = ids(0, 60000, 5000), ids(0, 60000, 5000)

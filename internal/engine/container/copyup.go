@@ -26,6 +26,9 @@ func (c *Container) oblige(ctx context.Context, g plan.GateID) error {
 			return fmt.Errorf("tmpcopyup: %s: %w", up.Dest, err)
 		}
 	case plan.GateNetwork:
+		if err := moveNetDevices(c.oci.NetDevices, c.State.Pid); err != nil {
+			return err
+		}
 		return c.runCreateHooks(ctx)
 	}
 	return nil

@@ -88,6 +88,10 @@ func (c *Container) create(ctx context.Context, cfg Config, opt plan.Options) er
 		case errors.Is(err, cgroup.ErrUnavailable):
 			c.Notes = append(c.Notes, fmt.Sprintf("no control group: nothing bounds or counts what the container uses (%v)", err))
 		case err != nil:
+			var limit *cgroup.LimitError
+			if cfg.OCI != nil && !errors.As(err, &limit) {
+				err = fmt.Errorf("linux.cgroupsPath: %w", err)
+			}
 			return err
 		default:
 			c.group = group

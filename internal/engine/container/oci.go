@@ -31,6 +31,8 @@ type OCI struct {
 	Keep bool
 
 	NoPivot, NoKeyring bool
+
+	NetDevices map[string]specs.LinuxNetDevice // linux.netDevices
 }
 
 // Bundle is what a container remembers of where it came from.
@@ -44,6 +46,7 @@ type Bundle struct {
 	// SharedMounts says that it has no mount namespace of its own: its root is not that of the one that it is in.
 	SharedMounts bool         `json:"sharedMounts,omitempty"`
 	Listener     bool         `json:"listener,omitempty"` // its filter tells somebody: linux.seccomp.listenerPath
+	Bare         bool         `json:"bare,omitempty"`     // its config.json has no process
 	Hooks        *specs.Hooks `json:"hooks,omitempty"`
 }
 
@@ -53,7 +56,7 @@ func (o *OCI) option(opt *plan.Options, s *specs.Spec) {
 		return
 	}
 	opt.NoPivot, opt.NoKeyring = o.NoPivot, o.NoKeyring
-	opt.Network = hooked(s.Hooks)
+	opt.Network = hooked(s.Hooks) || len(s.Linux.NetDevices) > 0
 }
 
 // hooked says that something is to be run while the container's mounts are there and its root is not yet "/".
