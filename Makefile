@@ -7,7 +7,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 export CGO_ENABLED = 0
 
-.PHONY: all build demo test test-vm test-root test-rootless test-why test-clients lint generate bench bench-oci setup clean
+.PHONY: all build demo test test-vm test-root test-rootless test-why test-clients lint generate bench bench-oci man setup clean
 
 all: build
 
@@ -55,6 +55,10 @@ bench: build setup
 # porthole-oci beside crun and runc: create, start and delete; run; exec; state.
 bench-oci: build setup
 	@.ci/bench-oci
+
+# Manual pages, made from the commands themselves: man bin/man/porthole-run.1
+man: build
+	$(BIN)/porthole man --all $(BIN)/man
 
 clean:
 	rm -rf $(BIN)

@@ -5,6 +5,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -61,7 +62,7 @@ func (a *app) command(args []string) *cobra.Command {
 		{"wait", a.wait}, {"logs", a.logs}, {"inspect", a.inspect},
 		{"pull", a.pull}, {"load", a.load}, {"import", a.importCmd}, {"images", a.images}, {"rmi", a.rmi},
 		{"why", a.why}, {"plan", a.plan}, {"convert", a.convert}, {"profile", a.profile}, {"caps", a.caps}, {"info", a.info},
-		{"version", a.versionCmd}, {"monitor", a.monitor},
+		{"version", a.versionCmd}, {"monitor", a.monitor}, {"man", a.man},
 	}
 	for _, c := range all {
 		if len(args) > 0 && c.name == args[0] {
@@ -72,6 +73,9 @@ func (a *app) command(args []string) *cobra.Command {
 	}
 	for _, c := range all {
 		root.AddCommand(c.make())
+	}
+	if slices.ContainsFunc(args, func(s string) bool { return strings.HasPrefix(s, cobra.ShellCompRequestCmd) }) {
+		complete(root)
 	}
 	return root
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -22,6 +23,8 @@ import (
 	"porthole/seccomp/filter"
 	"porthole/seccomp/profile"
 )
+
+var update = flag.Bool("update", false, "write parts of docs/profiles.md anew")
 
 var here = profile.Conditions{Arch: abi.X86_64, Kernel: facts.Version{Major: 6, Minor: 18}}
 
@@ -466,5 +469,48 @@ func TestJSONQuotes(t *testing.T) {
 		if err := json.Unmarshal([]byte(quoted(s)), &back); err != nil || back != s {
 			t.Errorf("%q reads back as %q, %v", s, back, err)
 		}
+	}
+}
+
+// TestDocs holds the generated parts of docs/profiles.md that are about forms and differences. -update writes them.
+func TestDocs(t *testing.T) {
+	const file = "../../../docs/profiles.md"
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	part := func(text, begin, end, body string) string {
+		i, j := strings.Index(text, begin), strings.Index(text, end)
+		if i < 0 || j < i {
+			t.Fatalf("%s has no place for %s", file, begin)
+		}
+		return text[:i+len(begin)] + body + text[j:]
+	}
+	var forms strings.Builder
+	forms.WriteString("| `--from`, `--to` | what it is | is kept | is lost, or means another thing |\n| --- | --- | --- | --- |\n")
+	for _, f := range Forms() {
+		fmt.Fprintf(&forms, "| %s | %s: %s | %s | %s |\n", f.Name, f.Title, f.Source, strings.Join(f.Keeps, "; "), strings.Join(f.Loses, "; "))
+	}
+	text := part(string(data), "<!-- forms -->\n", "<!-- end forms -->", forms.String())
+	ask := "<!-- diff docker:20.10.24 docker:23.0.0 -->\n"
+	var sides [2]compare.Side
+	for i, ref := range []string{"docker:20.10.24", "docker:23.0.0"} {
+		p, err := profile.Builtin(ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sides[i] = compare.Side{Name: ref, Profile: p}
+	}
+	r, err := compare.Diff(sides[0], sides[1], compare.Options{Machine: abi.X86_64})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = part(text, ask, "<!-- end diff -->", "```\n"+r.Text()+"```\n")
+	if *update {
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if text != string(data) {
+		t.Errorf("%s is not up to date: go test ./seccomp/profile/format -run TestDocs -update", file)
 	}
 }

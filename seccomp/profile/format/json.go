@@ -32,7 +32,7 @@ var oci = &Form{
 }
 
 var containerd = &Form{
-	Name: "containerd", Title: "containerd (ctr --seccomp-profile)", Source: "containerd, contrib/seccomp: LoadProfile",
+	Name: "containerd", Title: "containerd (ctr --seccomp-profile)", Source: "containerd, contrib/seccomp: WithProfile",
 	Keeps: []string{"tests of arguments", "flags, listener"},
 	Loses: []string{"conditions: containerd skips them in silence, so that the entry holds always", "comments"},
 	read:  readPlain("containerd"), write: writeOCI("containerd"),
