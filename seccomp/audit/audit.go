@@ -236,8 +236,8 @@ func (a *auditor) errno(act specs.LinuxSeccompAction, n *uint, path string) {
 
 // What one call's entries may come to before auditing gives up: capabilities they hang on, and entries.
 const (
-	maxCaps    = 8
-	maxEntries = 200
+	maxCaps    = 6
+	maxEntries = 100
 )
 
 // calls looks at every call that entries name, under all conditions that those hang on.
@@ -300,6 +300,7 @@ func (a *auditor) call(call string, entries []int) error {
 	decides := make([]bool, len(entries)) // some call is decided by the entry
 	inEffect := make([]bool, len(entries))
 	exists := false
+	seen := map[pair]bool{}
 	for _, m := range a.Machines {
 		for bits := range 1 << len(list) {
 			c := profile.Conditions{Arch: m, Caps: a.Given.Caps &^ set}
@@ -314,7 +315,7 @@ func (a *auditor) call(call string, entries []int) error {
 					inEffect[i] = inEffect[i] || len(q.Entries[i].Unmet(c)) == 0
 				}
 				pol, _ := q.Resolve(c)
-				a.contradictions(call, entries, pol, m)
+				a.contradictions(call, entries, pol, m, seen)
 				for _, own := range pol.Arches {
 					nr, ok := own.Nr(call)
 					if !ok {
@@ -410,16 +411,33 @@ func saysDefault(p *profile.Profile, e *profile.Entry) bool {
 	return number(e.Action, e.ErrnoRet) == number(p.Default, p.DefaultErrno)
 }
 
+// pair are two rules: each an entry, and which of its rules.
+type pair struct {
+	a, b [2]int
+	bits int
+}
+
 // contradictions looks for pairs of rules that are in effect together, match one call, and differ.
-func (a *auditor) contradictions(call string, entries []int, pol seccomp.Policy, m abi.Arch) {
+func (a *auditor) contradictions(call string, entries []int, pol seccomp.Policy, m abi.Arch, seen map[pair]bool) {
+	ordinals := make([]int, len(pol.Rules)) // of a rule among those of its entry
+	for i := range pol.Rules {
+		if i > 0 && pol.Rules[i-1].From == pol.Rules[i].From {
+			ordinals[i] = ordinals[i-1] + 1
+		}
+	}
 	for j, r := range pol.Rules {
 		if r.Action == pol.Default {
 			continue
 		}
-		for _, q := range pol.Rules[:j] {
+		for i, q := range pol.Rules[:j] {
 			if q.Action == r.Action || q.Action == pol.Default || q.From == r.From {
 				continue
 			}
+			key := pair{[2]int{q.From, ordinals[i]}, [2]int{r.From, ordinals[j]}, m.Bits()}
+			if seen[key] {
+				continue
+			}
+			seen[key] = true
 			args, both, err := compare.Overlap(q.Conds, r.Conds, m.Bits())
 			if err != nil || !both {
 				continue

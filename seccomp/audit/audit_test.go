@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -246,7 +247,7 @@ func TestDocs(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := string(data)
-	for name, table := range map[string]string{"rules": rulesTable(), "releases": releasesTable(t)} {
+	for name, table := range map[string]string{"rules": rulesTable(), "example": example(t), "releases": releasesTable(t)} {
 		begin, end := "<!-- "+name+" -->\n", "<!-- end "+name+" -->\n"
 		i, j := strings.Index(text, begin), strings.Index(text, end)
 		if i < 0 || j < i {
@@ -261,6 +262,41 @@ func TestDocs(t *testing.T) {
 	} else if text != string(data) {
 		t.Errorf("%s is not up to date: go test ./seccomp/audit -run TestDocs -update", file)
 	}
+}
+
+// example is what is found in one release, its longest lines broken.
+func example(t *testing.T) string {
+	t.Helper()
+	p, err := profile.Builtin("docker:29.7.2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text bytes.Buffer
+	if err := p.Write(&text, profile.Docker); err != nil {
+		t.Fatal(err)
+	}
+	d, err := format.Read(p.Name, text.Bytes(), "docker")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fs, err := Profile(d.Profile, Options{Given: given, Place: d.Place})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	b.WriteString("```\n$ porthole profile audit docker:29.7.2\n")
+	for _, f := range fs {
+		for line := range strings.SplitSeq(p.Name+":"+f.String(), "\n") {
+			for len(line) > 125 {
+				i := strings.LastIndexByte(line[:125], ' ')
+				b.WriteString(line[:i] + "\n")
+				line = "      " + line[i+1:]
+			}
+			b.WriteString(line + "\n")
+		}
+	}
+	b.WriteString("```\n")
+	return b.String()
 }
 
 func rulesTable() string {

@@ -113,9 +113,10 @@ type Result struct {
 	Machine abi.Arch
 	// Only are the conditions that alone were looked at; nil: all.
 	Only    *profile.Conditions
-	Changes []Change // by ABI, number, conditions, arguments
-	Notes   []string // differences that are no call's: flags, architectures
-	Cells   []Cell   // every call of every ABI, for a picture
+	Changes []Change           // by ABI, number, conditions, arguments
+	Notes   []string           // differences that are no call's: flags, architectures
+	Cells   []Cell             // every call of every ABI, for a picture
+	Show    profile.Conditions // that Cells are made for
 }
 
 // Same says that no call gets another answer.
@@ -147,9 +148,9 @@ type Options struct {
 
 // Diff compares two sides on one kind of machine, for calls of all its ABIs. It fails for a program that
 // computes with arguments in a way that no list of tests expresses, and where a call hangs on more than
-// a dozen capabilities or on tests beyond counting.
+// ten capabilities or on tests beyond counting.
 func Diff(a, b Side, o Options) (Result, error) {
-	r := Result{A: a.Name, B: b.Name, Machine: o.Machine, Only: o.Only}
+	r := Result{A: a.Name, B: b.Name, Machine: o.Machine, Only: o.Only, Show: o.Show}
 	sides := [2]*reader{newReader(a, o.Machine), newReader(b, o.Machine)}
 	for _, audit := range audits(o.Machine) {
 		cuts, err := numbers(audit, sides)

@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -371,5 +372,72 @@ func TestStack(t *testing.T) {
 	want := map[string]seccomp.Action{"read": seccomp.Errno | 2, "write": seccomp.KillProcess, "bpf": seccomp.Trap}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// TestWritten holds the three ways to write a result against each other.
+func TestWritten(t *testing.T) {
+	p, q := &profile.Profile{Name: "<a>", Default: specs.ActErrno}, &profile.Profile{Name: "b", Default: specs.ActErrno}
+	entry := func(act specs.LinuxSeccompAction, args []specs.LinuxSeccompArg, names ...string) (e profile.Entry) {
+		e.Action, e.Args, e.Names = act, args, names
+		return e
+	}
+	p.Entries = []profile.Entry{entry(specs.ActAllow, nil, "read", "write"), entry(specs.ActAllow, nil, "clone3")}
+	q.Entries = []profile.Entry{entry(specs.ActAllow, nil, "read", "clone3"), entry(specs.ActLog, []specs.LinuxSeccompArg{{Op: specs.OpLessThan, Value: 3}}, "write")}
+	q.Entries[1].Includes.Caps = caps.Of(caps.CAP_BPF)
+	r, err := Diff(Side{Name: p.Name, Profile: p}, Side{Name: q.Name, Profile: q}, Options{Machine: abi.X86_64, Show: profile.Conditions{Kernel: facts.Version{Major: 6}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const text = `<a> → b, on x86_64
+
+now refused
+  ALLOW → ERRNO(EPERM), without CAP_BPF, by x86_64 only
+    write
+  ALLOW → ERRNO(EPERM), with CAP_BPF, by x86_64 only
+    write
+      if arg0 >= 0x3
+      such as write(3)
+
+answered otherwise
+  ALLOW → LOG, with CAP_BPF, by x86_64 only
+    write
+      if arg0 <= 0x2
+      such as write(0)
+`
+	if got := r.Text(); got != text {
+		t.Errorf("%s\nwant\n%s", got, text)
+	}
+	var doc struct {
+		Same    bool
+		Changes []struct {
+			Change, Call, Before, After string
+			Arguments, Example          []string
+			When                        struct{ CapabilitiesGranted []string }
+		}
+	}
+	if err := json.Unmarshal(r.JSON(), &doc); err != nil || doc.Same || len(doc.Changes) != 3 {
+		t.Fatalf("%v %+v", err, doc)
+	}
+	if c := doc.Changes[2]; c.Call != "write" || c.Change == "" || c.Before != "ALLOW" || len(c.Arguments) != 1 || len(c.Example) != 6 || c.When.CapabilitiesGranted[0] != "CAP_BPF" {
+		t.Errorf("%+v", c)
+	}
+	page := r.HTML()
+	cells := 0
+	for _, a := range abi.X86_64.Siblings() {
+		for range a.Calls() {
+			cells++
+		}
+	}
+	if n := strings.Count(page, `<b class="s`); n != cells {
+		t.Errorf("%d cells for %d calls", n, cells)
+	}
+	for _, want := range []string{"<title>&lt;a&gt; → b</title>", `<b class="s c" tabindex="0" data-n="write" title="write, number 1`, "x86_64 <small>1 of "} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page has no %s", want)
+		}
+	}
+	if strings.Contains(page, "<a>") || strings.Contains(page, "http") {
+		t.Error("the page has markup of a name, or needs another page")
 	}
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // maxCaps bounds how many capabilities one call's answer may hang on: each doubles the cases.
-const maxCaps = 12
+const maxCaps = 10
 
 // compare adds what changed for a number.
 func (r *Result) compare(sides [2]*reader, p point, o Options) error {

@@ -21,6 +21,7 @@ func (r Result) HTML() string {
 	var b strings.Builder
 	e := html.EscapeString
 	fmt.Fprintf(&b, pageHead, e(r.A), e(r.B), e(r.A), e(r.B), e(r.Machine.String()))
+	fmt.Fprintf(&b, "<p>The colours are for Linux %v and these capabilities: %s.</p>\n", r.Show.Kernel, e(orNone(names(r.Show.Caps))))
 	for _, n := range r.Notes {
 		fmt.Fprintf(&b, "<p>%s</p>\n", e(n))
 	}
