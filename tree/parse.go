@@ -138,7 +138,7 @@ func yamlError(err error) error {
 func (m *making) fromYAML(y *yaml.Node, path string, depth int) (*Node, error) {
 	for y.Kind == yaml.AliasNode {
 		if depth++; depth > MaxDepth || y.Alias == nil {
-			return nil, &Error{y.Line, y.Column, path, "an alias of itself"}
+			return nil, &Error{y.Line, y.Column, "", fmt.Sprintf("an alias that holds itself, or is more than %d lists and maps deep (MaxDepth)", MaxDepth)}
 		}
 		y = y.Alias
 	}

@@ -111,10 +111,10 @@ func readBwrap(r *reading, text string) error {
 // wrapping is a line being read.
 type wrapping struct {
 	*reading
-	init, clear       bool
-	uid, gid          string
-	caps              caps.Set
-	size, perms, root string
+	init, clear bool
+	uid, gid    string
+	caps        caps.Set
+	size, perms string
 }
 
 func (b *wrapping) option(name string, v []string) error {
@@ -286,16 +286,13 @@ func writeBwrap(w *writing) ([]byte, error) {
 		say(root, take(&w.Image)[4:], "/")
 	case w.Image == "scratch":
 		take(&w.Image)
-		if root == "--ro-bind" {
-			defer func() { _ = root }()
-		}
 	default:
 		say(root, "ROOTFS", "/")
 		w.lose("Image", take(&w.Image), "bwrap reads no images: put its files into a directory, and that for ROOTFS")
 	}
 	say("--proc", "/proc", "--dev", "/dev")
 	bwrapMounts(w, say)
-	if root == "--ro-bind" && len(args) > 1 && args[1] == "--proc" {
+	if root == "--ro-bind" && args[1] == "--proc" { // nothing is bound at /: of scratch
 		say("--remount-ro", "/")
 	}
 	if uid, gid, ok := userIDs(w.User); ok && (ns.User == "private" || ns.User == "") {

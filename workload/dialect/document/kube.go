@@ -517,7 +517,7 @@ func writeKube(w *writing) ([]byte, error) {
 	spec.Say("hostname", takeIf(&w.Hostname, label(w.Hostname)))
 	c.Put("name", name)
 	c.Put("image", take(&w.Image))
-	if w.Entrypoint != nil && len(w.Entrypoint) > 0 {
+	if len(w.Entrypoint) > 0 {
 		c.Put("command", kept(take(&w.Entrypoint)))
 	}
 	c.Say("args", kept(take(&w.Args)))
