@@ -190,6 +190,10 @@ func (u *unit) list(value string, line, off int, begun, allow *bool, calls *[]li
 				return u.fail(at, "%q: want an error's name, a number to 4095, or kill after the colon", w.text)
 			}
 			errno = n
+			if !invert {
+				u.d.Warnings = append(u.d.Warnings, profile.Warning{Path: "SystemCallFilter", Msg: fmt.Sprintf("%q: systemd skips what is allowed with an error number; refuse it with ~", w.text), Line: at.line, Column: at.column})
+				continue
+			}
 		}
 		names := []string{item}
 		if strings.HasPrefix(item, "@") {
@@ -211,7 +215,7 @@ func (u *unit) list(value string, line, off int, begun, allow *bool, calls *[]li
 		}
 		for _, n := range names {
 			*calls = slices.DeleteFunc(*calls, func(l listed) bool { return l.call == n })
-			if invert != *allow || invert && *allow && errno >= 0 {
+			if invert != *allow || invert && *allow && errno != -1 {
 				*calls = append(*calls, listed{n, errno, at})
 			}
 		}
@@ -350,7 +354,7 @@ func writeSystemd(p *profile.Profile) ([]byte, []Loss, error) {
 		lose("flags", "flags and listener have no word")
 	}
 	decided := map[string]bool{}
-	var body []string
+	var allowed, body []string
 	for i, e := range active(p, &losses) {
 		path := fmt.Sprintf("syscalls[%d]", i)
 		if len(e.Names) == 0 {
@@ -384,16 +388,17 @@ func writeSystemd(p *profile.Profile) ([]byte, []Loss, error) {
 		if len(names) == 0 {
 			continue
 		}
-		// In a list of what is allowed, one with an errno is refused with it; in one of what is not, likewise.
-		sign := ""
-		if !allow {
-			sign = "~"
+		line := strings.Join(names, " ") + "\n"
+		if suffix == "" {
+			allowed = append(allowed, "SystemCallFilter="+line)
+		} else {
+			body = append(body, "SystemCallFilter=~"+line)
 		}
-		body = append(body, "SystemCallFilter="+sign+strings.Join(names, " ")+"\n")
 	}
-	if len(body) == 0 && allow {
-		body = append(body, "SystemCallFilter=@default\n")
+	if allow && len(allowed) == 0 { // the first list says what all are of
+		allowed = append(allowed, "SystemCallFilter=@default\n")
 	}
+	body = append(allowed, body...)
 	if allow {
 		basic, _ := group(systemdGroups, "@default")
 		var more []string
