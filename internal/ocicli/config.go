@@ -252,6 +252,9 @@ func (b *bundle) config(a *app, m making, f facts.Facts) (container.Config, erro
 	s := b.spec
 	if s.Linux.CgroupsPath == "" {
 		s.Linux.CgroupsPath = cgroup.Default(m.id, f.UID != 0 || !f.UserNS.Initial)
+		if a.systemd {
+			s.Linux.CgroupsPath = ":porthole:" + m.id
+		}
 	}
 	if st, err := os.Stat(s.Root.Path); err != nil {
 		return container.Config{}, fmt.Errorf("root.path: %w", err)
@@ -264,9 +267,9 @@ func (b *bundle) config(a *app, m making, f facts.Facts) (container.Config, erro
 	}
 	s.Root.Path = real
 	c := container.Config{
-		Spec: s, Facts: f, Policy: b.sec, NoFile: nofile.Limit(),
+		Spec: s, Facts: f, Policy: b.sec, Filters: filters(), NoFile: nofile.Limit(),
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, ChownStdio: givable(),
-		OCI: &container.OCI{Config: b.raw, NoPivot: m.noPivot, NoKeyring: m.noKeyring, NetDevices: s.Linux.NetDevices, Bundle: container.Bundle{
+		OCI: &container.OCI{Config: b.raw, Systemd: a.systemd, NoPivot: m.noPivot, NoKeyring: m.noKeyring, NetDevices: s.Linux.NetDevices, Bundle: container.Bundle{
 			OCIVersion: s.Version, Dir: b.dir, Rootfs: real, Annotations: s.Annotations, UID: os.Geteuid(),
 			Hooks: s.Hooks, Listener: b.listens(), Bare: b.bare,
 			SharedPIDs: !b.makes(specs.PIDNamespace), SharedMounts: !b.makes(specs.MountNamespace),
@@ -275,6 +278,9 @@ func (b *bundle) config(a *app, m making, f facts.Facts) (container.Config, erro
 	c.Inherit, err = inherited(m.preserve, &s.Process.Env)
 	return c, err
 }
+
+// filters is where compiled filters are kept, whichever root the containers have.
+func filters() container.Filters { return container.Filters(defaultRoot() + "-filters") }
 
 // makes says that the container has a new namespace of this kind.
 func (b *bundle) makes(t specs.LinuxNamespaceType) bool {

@@ -72,9 +72,6 @@ func (a *app) make(m making, keep bool) (*container.Container, *bundle, error) {
 	if err := checkID(m.id); err != nil {
 		return nil, nil, err
 	}
-	if a.systemd {
-		return nil, nil, errors.New("--systemd-cgroup is not supported: start the engine with its cgroupfs driver")
-	}
 	fa, err := a.facts()
 	if err != nil {
 		return nil, nil, err

@@ -268,7 +268,7 @@ func TestLog(t *testing.T) {
 	h.fails("checkpoint is not supported", "checkpoint", "c")
 	h.fails("not defined: -nonsense", "create", "--nonsense", "c")
 	h.config(nil, "true")
-	h.fails("--systemd-cgroup is not supported", "--systemd-cgroup", "create", "c")
+	h.fails("want slice:prefix:name", "--systemd-cgroup", "create", "c")
 }
 
 func TestDeletes(t *testing.T) {

@@ -24,7 +24,7 @@ import (
 func Create(ctx context.Context, claim *Claim, cfg Config) (*Container, error) {
 	c := &Container{Claim: claim, State: &State{
 		Version: stateVersion, ID: claim.ID, Status: Creating, Owned: cfg.Owned,
-		Made: time.Now(), Boot: bootID(), Cgroup: cfg.Spec.Linux.CgroupsPath,
+		Made: time.Now(), Boot: bootID(), Cgroup: cfg.Spec.Linux.CgroupsPath, Unit: cfg.OCI != nil && cfg.OCI.Systemd,
 	}, oci: cfg.OCI}
 	if cfg.OCI != nil {
 		c.State.Bundle = &cfg.OCI.Bundle
@@ -72,10 +72,14 @@ func Plan(id string, cfg Config) (*plan.Plan, error) {
 }
 
 func groupConfig(cfg Config) cgroup.Config {
-	return cgroup.Config{
+	c := cgroup.Config{
 		Path: cfg.Spec.Linux.CgroupsPath, Resources: cfg.Spec.Linux.Resources, Rootless: rootless(cfg.Facts),
 		Everywhere: cfg.OCI != nil,
 	}
+	if cfg.OCI != nil && cfg.OCI.Systemd {
+		c.Unit = &cgroup.Unit{Path: c.Path, Annotations: cfg.Spec.Annotations}
+	}
+	return c
 }
 
 // rootless says that we are not the machine's root.
@@ -83,7 +87,16 @@ func rootless(f facts.Facts) bool { return f.UID != 0 || !f.UserNS.Initial }
 
 func (c *Container) create(ctx context.Context, cfg Config, opt plan.Options) error {
 	if cfg.Spec.Linux.CgroupsPath != "" {
-		group, err := cgroup.Create(groupConfig(cfg), cfg.Facts.Cgroup)
+		gc := groupConfig(cfg)
+		if gc.Unit != nil {
+			pid, release, err := holdScope()
+			if err != nil {
+				return err
+			}
+			defer release()
+			gc.Unit.Pid = pid
+		}
+		group, err := cgroup.Create(gc, cfg.Facts.Cgroup)
 		switch {
 		case errors.Is(err, cgroup.ErrUnavailable):
 			c.Notes = append(c.Notes, fmt.Sprintf("no control group: nothing bounds or counts what the container uses (%v)", err))

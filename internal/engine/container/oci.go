@@ -33,6 +33,8 @@ type OCI struct {
 	NoPivot, NoKeyring bool
 
 	NetDevices map[string]specs.LinuxNetDevice // linux.netDevices
+
+	Systemd bool // the control group is systemd's to make: see cgroup.Unit
 }
 
 // Bundle is what a container remembers of where it came from.

@@ -33,6 +33,9 @@ type Config struct {
 	// asked for are left out: each costs a tenth of a millisecond.
 	Everywhere bool
 
+	// Unit, where not nil, has systemd make the group, and Path counts for nothing.
+	Unit *Unit
+
 	// Rootless says that we act as an ordinary user: hierarchies that are not delegated to us
 	// are left out, and so are device rules, which only the machine's root may set. Such a user's
 	// container reaches no device but those that file permissions give.
@@ -87,6 +90,7 @@ type Group struct {
 	path     string
 	rootless bool
 	made     []string // directories that are ours to take back, until Create has succeeded
+	unit     *unit    // systemd's, where it has made the group
 }
 
 // place is a group in one hierarchy.
@@ -100,7 +104,7 @@ func (p place) has(controller string) bool { return slices.Contains(p.Controller
 // Create makes a group and sets its limits; no process is in it yet. Its failures leave
 // nothing behind. Whoever gets a Group ends it with Delete.
 func Create(c Config, f facts.Cgroup) (*Group, error) {
-	if c.Path == "" || path.Clean("/"+c.Path) == "/" || slices.Contains(strings.Split(c.Path, "/"), "..") {
+	if c.Unit == nil && (c.Path == "" || path.Clean("/"+c.Path) == "/" || slices.Contains(strings.Split(c.Path, "/"), "..")) {
 		return nil, fmt.Errorf("control group path %q: want the path of a group beneath the top", c.Path)
 	}
 	r := c.Resources
@@ -118,14 +122,24 @@ func Create(c Config, f facts.Cgroup) (*Group, error) {
 		}
 	}
 	g := &Group{facts: f, path: c.Path, rootless: c.Rootless}
-	if err := g.make(c, want); err != nil {
-		return nil, errors.Join(err, g.undo(0))
+	if c.Unit != nil {
+		if err := g.begin(c, want, rules); err != nil {
+			return nil, err
+		}
 	}
-	if err := g.apply(want); err != nil {
-		return nil, errors.Join(err, g.undo(0))
+	err = g.make(c, want)
+	if err == nil {
+		err = g.apply(want)
 	}
-	if err := g.setDevices(rules); err != nil {
-		return nil, errors.Join(err, g.undo(0))
+	if err == nil {
+		err = g.setDevices(rules)
+	}
+	if err != nil {
+		err = errors.Join(err, g.undo(0))
+		if g.unit != nil {
+			err = errors.Join(err, g.unit.stop())
+		}
+		return nil, err
 	}
 	g.made = nil
 	return g, nil
@@ -198,6 +212,11 @@ func Would(c Config, f facts.Cgroup) (map[string]string, error) {
 		return nil, err
 	}
 	g := &Group{facts: f, path: c.Path, rootless: c.Rootless}
+	if c.Unit != nil {
+		if _, g.path, err = newUnit(c.Unit.Path, c.Rootless); err != nil {
+			return nil, err
+		}
+	}
 	for _, h := range f.Hierarchies {
 		if _, wanted := g.wants(h, c, want); wanted {
 			g.places = append(g.places, place{h, g.dir(h)})
@@ -217,7 +236,7 @@ func (g *Group) join(h facts.Hierarchy, want []setting, everywhere bool) error {
 	err := g.mkdir(h.Mount, p.dir)
 	if err == unix.EEXIST {
 		var pids []int
-		if pids, err = readPIDs(p.dir, nil); err == nil && len(pids) > 0 {
+		if pids, err = readPIDs(p.dir, nil); err == nil && len(pids) > 0 && g.unit == nil {
 			err = fmt.Errorf("%s: %w", p.dir, ErrExists)
 		}
 	} else if err != nil {

@@ -418,6 +418,15 @@ func (g *Group) Set(r *specs.LinuxResources) error {
 			}
 		}
 	}
+	if g.unit != nil {
+		list, err := properties(want, rules)
+		if err == nil && len(list) > 0 {
+			err = g.unit.set(list)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	err = g.apply(want)
 	if err == nil {
 		err = g.setDevices(rules)
