@@ -100,7 +100,7 @@ func (a *app) join(id string, args []string, x session) (int, error) {
 		return 0, errors.New("cannot use console socket if runc will not detach or allocate tty")
 	}
 	cfg := container.ExecConfig{
-		Process: p, Facts: fa, Policy: b.sec, Linux: b.spec.Linux, NoFile: nofile.Limit(),
+		Process: p, Facts: fa, Policy: b.sec, Filters: filters(), Linux: b.spec.Linux, NoFile: nofile.Limit(),
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, ChownStdio: givable(),
 	}
 	if b.listens() {

@@ -17,8 +17,8 @@ import (
 // none. Compiling Docker's default takes half a millisecond, a tenth of what is left of a container's start.
 //
 // A file is named after the policy and the program that compiled it, and ends with a digest of that name and of
-// what it holds: one that is cut short, or any other's, is compiled again. Whoever could put a wrong one there could
-// as well change the containers beside it.
+// what it holds: one that is cut short, or any other's, is compiled again, and so is one that is not ours, or that others
+// may write to.
 type Filters string
 
 // mostFilters is how many are kept; then they begin anew.
@@ -42,11 +42,16 @@ func (f Filters) compile(p seccomp.Policy) (filter.Program, error) {
 }
 
 func keptFilter(path string, key [sha256.Size]byte) (filter.Program, bool) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, false
 	}
 	defer unix.Close(fd)
+	// The directory may stand where others could make it first.
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 {
+		return nil, false
+	}
 	buf := make([]byte, 8<<10)
 	n, err := unix.Read(fd, buf)
 	if err != nil || n < sha256.Size || n == len(buf) {

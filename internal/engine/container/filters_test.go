@@ -1,6 +1,7 @@
 package container
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -59,6 +60,26 @@ func TestFilters(t *testing.T) {
 				t.Fatalf("byte %d: not written again: %v", i, err)
 			}
 		}
+	}
+	// Neither is one taken that somebody else may have written.
+	if err := os.Chmod(kept[0], 0o620); err != nil {
+		t.Fatal(err)
+	}
+	key, ok := dir.key(p)
+	if prog, taken := keptFilter(kept[0], key); !ok || taken {
+		t.Errorf("others may write to it: %d instructions are taken", len(prog))
+	}
+	if os.Getuid() == 0 {
+		if err := errors.Join(os.Chmod(kept[0], 0o600), os.Chown(kept[0], 1, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if prog, taken := keptFilter(kept[0], key); taken {
+			t.Errorf("it is another user's: %d instructions are taken", len(prog))
+		}
+	}
+	compile(p)
+	if prog, taken := keptFilter(kept[0], key); !taken || len(prog) == 0 {
+		t.Error("not written again")
 	}
 	// Whatever a filter depends on has a file of its own.
 	for _, change := range []func(*seccomp.Policy){
