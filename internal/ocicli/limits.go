@@ -6,15 +6,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime/debug"
 	"strconv"
 	"strings"
-	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"porthole/internal/engine/container"
-	"porthole/internal/host/cgroup"
 )
 
 func (a *app) update(f *flags) error {
@@ -137,115 +134,4 @@ func amount(s string) (int64, error) {
 		return 0, fmt.Errorf("%q is no number of bytes", s)
 	}
 	return n << shift, nil
-}
-
-// event is one line of events, and stats what it carries: runc's types package, of which engines read these.
-type event struct {
-	Type string `json:"type"`
-	ID   string `json:"id"`
-	Data any    `json:"data,omitempty"`
-}
-
-type stats struct {
-	CPU struct {
-		Usage struct {
-			Total  uint64   `json:"total,omitempty"`
-			Percpu []uint64 `json:"percpu,omitempty"`
-			Kernel uint64   `json:"kernel"`
-			User   uint64   `json:"user"`
-		} `json:"usage,omitempty"`
-		Throttling struct {
-			Periods          uint64 `json:"periods,omitempty"`
-			ThrottledPeriods uint64 `json:"throttledPeriods,omitempty"`
-			ThrottledTime    uint64 `json:"throttledTime,omitempty"`
-		} `json:"throttling,omitempty"`
-	} `json:"cpu"`
-	Memory struct {
-		Cache  uint64            `json:"cache,omitempty"`
-		Usage  entry             `json:"usage,omitempty"`
-		Swap   entry             `json:"swap,omitempty"`
-		Kernel entry             `json:"kernel,omitempty"`
-		Raw    map[string]uint64 `json:"raw,omitempty"`
-	} `json:"memory"`
-	Pids struct {
-		Current uint64 `json:"current,omitempty"`
-		Limit   uint64 `json:"limit,omitempty"`
-	} `json:"pids"`
-	Blkio struct {
-		Bytes []blkio `json:"ioServiceBytesRecursive,omitempty"`
-		Count []blkio `json:"ioServicedRecursive,omitempty"`
-	} `json:"blkio"`
-	Hugetlb map[string]entry `json:"hugetlb"`
-}
-
-type entry struct {
-	Limit   uint64 `json:"limit"`
-	Usage   uint64 `json:"usage,omitempty"`
-	Max     uint64 `json:"max,omitempty"`
-	Failcnt uint64 `json:"failcnt"`
-}
-
-type blkio struct {
-	Major uint64 `json:"major,omitempty"`
-	Minor uint64 `json:"minor,omitempty"`
-	Op    string `json:"op,omitempty"`
-	Value uint64 `json:"value,omitempty"`
-}
-
-func statsOf(s cgroup.Stats) stats {
-	var out stats
-	out.CPU.Usage.Total, out.CPU.Usage.Kernel, out.CPU.Usage.User = uint64(s.CPU.Usage), uint64(s.CPU.System), uint64(s.CPU.User)
-	out.CPU.Throttling.Periods, out.CPU.Throttling.ThrottledPeriods, out.CPU.Throttling.ThrottledTime = s.CPU.Periods, s.CPU.Throttled, uint64(s.CPU.ThrottledTime)
-	out.Memory.Usage = entry{Limit: s.Memory.Limit, Usage: s.Memory.Usage, Max: s.Memory.Peak}
-	out.Memory.Swap = entry{Limit: s.Memory.SwapLimit, Usage: s.Memory.Swap}
-	out.Memory.Raw = s.Memory.Detail
-	out.Memory.Cache = s.Memory.Detail["cache"] + s.Memory.Detail["file"] // v1's name, or v2's
-	out.Pids.Current = s.PIDs.Current
-	if s.PIDs.Limit != cgroup.NoLimit {
-		out.Pids.Limit = s.PIDs.Limit
-	}
-	for _, io := range s.IO {
-		major, minor := uint64(io.Major), uint64(io.Minor)
-		out.Blkio.Bytes = append(out.Blkio.Bytes, blkio{major, minor, "Read", io.ReadBytes}, blkio{major, minor, "Write", io.WriteBytes})
-		out.Blkio.Count = append(out.Blkio.Count, blkio{major, minor, "Read", io.Reads}, blkio{major, minor, "Write", io.Writes})
-	}
-	return out
-}
-
-func (a *app) events(f *flags) error {
-	interval := f.Duration("interval", 5*time.Second, "`time` between two lines")
-	once := f.Bool("stats", false, "print one line and end")
-	id, err := f.id()
-	if err != nil {
-		return err
-	}
-	if *interval <= 0 {
-		return errors.New("duration interval must be greater than 0")
-	}
-	debug.SetGCPercent(100)
-	for out := json.NewEncoder(os.Stdout); ; {
-		s, _, fa, err := a.open(id)
-		if err != nil {
-			return err
-		}
-		if s.Status == container.Stopped {
-			if *once {
-				return fmt.Errorf("container with id %s is not running", id)
-			}
-			return nil
-		}
-		g, err := s.Group(fa)
-		if err != nil {
-			return err
-		}
-		if g == nil {
-			return errors.New("the container has no control group that counts what it uses")
-		}
-		if err := out.Encode(event{"stats", id, statsOf(g.Stats())}); err != nil || *once {
-			return err
-		}
-		if ended, err := s.WaitEnd(*interval); ended || err != nil {
-			return err
-		}
-	}
 }
