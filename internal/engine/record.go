@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"porthole/internal/engine/container"
 	"porthole/spec"
 	"porthole/workload"
@@ -59,6 +61,10 @@ func (e *Engine) takeName(name, id string) error {
 	if !workload.ValidName(name) {
 		return fmt.Errorf("invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", name)
 	}
+	// There with all that it says, or not at all.
+	if unix.Symlink(id, e.nameFile(name)) == nil {
+		return nil
+	}
 	names := filepath.Join(e.root, "names")
 	if err := os.MkdirAll(names, 0o711); err != nil {
 		return err
@@ -70,7 +76,7 @@ func (e *Engine) takeName(name, id string) error {
 	}
 	defer lock.Close()
 	for range 2 {
-		err := os.Symlink(id, e.nameFile(name)) // there with all that it says, or not at all
+		err := os.Symlink(id, e.nameFile(name))
 		if !errors.Is(err, fs.ErrExist) {
 			return err
 		}
@@ -91,6 +97,13 @@ func (e *Engine) holder(name string) string {
 		return ""
 	}
 	return id
+}
+
+// giveBack is dropName for a container whose directory is still where it was: nobody takes a name from that.
+func (e *Engine) giveBack(name, id string) {
+	if name != "" && e.holder(name) == id {
+		unix.Unlink(e.nameFile(name))
+	}
 }
 
 // dropName gives name back if it is id's.

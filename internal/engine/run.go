@@ -86,9 +86,12 @@ func (e *Engine) discard(r *Record, claim *container.Claim) error {
 
 // bury is discard for a container whose volumes stay.
 func (e *Engine) bury(r *Record, claim *container.Claim) error {
-	err := claim.Bury()
-	e.dropName(r.Name, r.ID)
-	return errors.Join(err, claim.Remove())
+	if claim.Dying {
+		e.dropName(r.Name, r.ID)
+	} else {
+		e.giveBack(r.Name, r.ID)
+	}
+	return errors.Join(claim.Bury(), claim.Remove())
 }
 
 // run makes the container of a record, runs it to its end, and cleans up.

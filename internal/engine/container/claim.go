@@ -36,7 +36,7 @@ func NewClaim(root, id string) (*Claim, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer door.Close()
+	defer unix.Close(door)
 	dir := filepath.Join(root, id)
 	if err := os.Mkdir(dir, 0o711); err != nil {
 		if errors.Is(err, os.ErrExist) {
@@ -214,17 +214,17 @@ func clear(dir string) {
 	unix.Rmdir(dir)
 }
 
-// lockDoor holds root's own lock: shared to make a container, exclusive to sweep.
-func lockDoor(root string, how int) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(root, ".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+// lockDoor holds root's own lock, shared to make a container, exclusive to sweep, until the caller closes the fd.
+func lockDoor(root string, how int) (fd int, err error) {
+	fd, err = unix.Open(filepath.Join(root, ".lock"), unix.O_CREAT|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err != nil {
-		return nil, err
+		return -1, &os.PathError{Op: "open", Path: filepath.Join(root, ".lock"), Err: err}
 	}
-	if err := unix.Flock(int(f.Fd()), how); err != nil {
-		f.Close()
-		return nil, err
+	if err := unix.Flock(fd, how); err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("lock %s: %w", root, err)
 	}
-	return f, nil
+	return fd, nil
 }
 
 // Lock holds a directory's lock, alone, until the file is closed.

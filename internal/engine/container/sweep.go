@@ -45,7 +45,7 @@ func sweepOne(root, name string, f facts.Facts, keep func(*Claim, *State) bool) 
 		return err
 	}
 	c, err := Take(root, name)
-	door.Close()
+	unix.Close(door)
 	if gone(err) { // its birth or its removal was cut short, or is just being finished
 		c, err = &Claim{Dir: filepath.Join(root, name), ID: name}, nil
 	}
