@@ -279,34 +279,41 @@ func (s *Scene) filterStatic(c Call, q *question) (Suspect, truth, abi.Errno) {
 	case s.Profile == nil:
 		return sus, no, 0
 	}
-	x, err := s.Profile.Explain(c.Call, s.Conditions)
-	if err != nil {
+	some, act, errno := s.filterVerdict(c)
+	if some == no {
 		return sus, no, 0
 	}
-	var first *profile.Outcome
+	sus.Code, sus.Detail, sus.Source = s.filterCode(c.Call, q, true, act)
+	sus.Factors = []Factor{{Kind: FilterRule, Call: ruleCall(c.Call, s)}}
+	if some == unknown {
+		sus.Proof = Likely
+	}
+	return sus, some, errno
+}
+
+// filterVerdict is filterStatic for the profile, without the reasons: act is the first answer that refuses.
+func (s *Scene) filterVerdict(c Call) (some truth, act seccomp.Action, errno abi.Errno) {
+	x, err := s.Profile.Explain(c.Call, s.Conditions)
+	if err != nil {
+		return no, 0, 0
+	}
 	refused := 0
-	for i := range x.Outcomes {
-		if !x.Outcomes[i].Action.Permits() {
-			refused++
-			if first == nil {
-				first = &x.Outcomes[i]
+	for _, o := range x.Outcomes {
+		if !o.Action.Permits() {
+			if refused++; refused == 1 {
+				act = o.Action
 			}
 		}
 	}
-	if first == nil {
-		return sus, no, 0
+	switch {
+	case refused == 0:
+		return no, 0, 0
+	case refused < len(x.Outcomes):
+		return unknown, act, 0
+	case act.Kind() == seccomp.Errno:
+		errno = abi.Errno(act.Data())
 	}
-	sus.Code, sus.Detail, sus.Source = s.filterCode(c.Call, q, true, first.Action)
-	sus.Factors = []Factor{{Kind: FilterRule, Call: ruleCall(c.Call, s)}}
-	errno := abi.Errno(0)
-	if first.Action.Kind() == seccomp.Errno {
-		errno = abi.Errno(first.Action.Data())
-	}
-	if refused < len(x.Outcomes) {
-		sus.Proof = Likely
-		return sus, unknown, 0
-	}
-	return sus, yes, errno
+	return yes, act, errno
 }
 
 // changes finds the releases, kernels and grants at which the verdict turns.
@@ -329,11 +336,20 @@ func (s *Scene) releaseChanges(c Call) []Change {
 		verdict Static
 	}
 	var all []release
+	bare := *s // what the rules say is the same under every profile
+	bare.Profile, bare.Filter, bare.Unfiltered = nil, nil, true
+	ruled := judge(c, &bare)
 	engine, _, _ := strings.Cut(s.Profile.Name, ":")
 	err := profile.Each(engine, func(rs []profile.Release, p *profile.Profile) bool {
 		t := *s
 		t.Profile = p.About(c.Name, s.Conditions)
-		v := judge(c, &t)
+		v := Static{Verdict: ruled.Verdict, Errno: ruled.Errno}
+		switch some, _, errno := t.filterVerdict(c); {
+		case some == yes:
+			v = Static{Verdict: Refused, Errno: errno}
+		case some == unknown && v.Verdict != Refused:
+			v = Static{Verdict: Depends}
+		}
 		for _, r := range rs {
 			all = append(all, release{r, v})
 		}

@@ -57,7 +57,7 @@ func (q *Inquiry) grants(e *Explanation, a *Answer) ([]Grant, []Advice, []Messag
 	layers = slices.DeleteFunc(layers, func(s Suspect) bool {
 		return s.Proof == Likely && s.Source != a.Layers[0].Source && s.Layer != a.Layers[0].Layer && !(s.Behind && s.Layer == Sysctl)
 	})
-	if a.Tolerated && !a.Fatal {
+	if a.Tolerated && !a.Fatal && !a.Refusal.Silent {
 		g.add(Grant{What: say("grant.nothing", "call", g.call.Name), Order: orderNothing})
 	}
 	g.collect(layers)
@@ -74,7 +74,11 @@ func (q *Inquiry) grants(e *Explanation, a *Answer) ([]Grant, []Advice, []Messag
 			continue
 		}
 		if c := t.Experiment.Lift[0].Caps.List()[0]; a.Effect && q.scene.opensFilter(g.call, c) {
-			g.notes = append(g.notes, say("note.capfilter", "comm", a.Refusal.Event.Comm, "flag", short(c)))
+			key := "note.capfilter"
+			if g.q.who.EUID != 0 && len(g.list) > 0 && slices.Contains(g.list[0].Flags, "--cap-add") {
+				key = "note.capinert"
+			}
+			g.notes = append(g.notes, say(key, "comm", a.Refusal.Event.Comm, "flag", short(c), "uid", itoa(g.q.who.EUID)))
 			break
 		}
 	}
@@ -465,6 +469,7 @@ func (g *granter) nnpGrants(sus Suspect) {
 	g.add(Grant{Flags: []string{"--user", "0"}, What: say("grant.user"), Order: orderRoot})
 	g.add(Grant{Flags: []string{"--security-opt", "no-new-privileges=false"}, What: say("grant.nnp.off"), Order: orderAdmin, factor: Factor{Kind: NNPOff}})
 	g.shun("--cap-add SETUID", "avoid.useless")
+	g.notes = append(g.notes, say("note.nnp"))
 }
 
 func (g *granter) lsmGrants(sus Suspect) {

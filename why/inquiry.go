@@ -47,6 +47,7 @@ type Inquiry struct {
 	vain        bool     // lifting everything changed nothing
 	partial     *Outcome // some refusals were gone, and yet it ended as before
 	partialLift []Factor
+	beyond      bool // with everything lifted it ended otherwise than with what was suspected
 	everything  bool // candidates were not enough; Everything was
 	asides      []Experiment
 }
@@ -295,7 +296,7 @@ func (q *Inquiry) failed(x Experiment, o Outcome) {
 
 // lifted goes on from the run with all candidates lifted.
 func (q *Inquiry) lifted(o Outcome) {
-	if !o.failed() && q.first.failed() {
+	if !o.failed() && q.first.failed() && !(q.everything && q.told()) {
 		q.reach(o)
 		return
 	}
@@ -314,8 +315,10 @@ func (q *Inquiry) lifted(o Outcome) {
 		return
 	}
 	if q.everything {
-		if q.partial != nil && o.ended(*q.partial) && len(q.gone(o)) <= len(q.gone(*q.partial)) {
-			q.lift = q.partialLift // it brings no more than what was suspected
+		if q.partial != nil && (o.ended(*q.partial) && len(q.gone(o)) <= len(q.gone(*q.partial)) || q.told()) {
+			// What was suspected has an effect of its own; what more it takes, as root, no factor tells.
+			q.beyond = !o.ended(*q.partial)
+			q.lift = q.partialLift
 			q.reach(*q.partial)
 			return
 		}
@@ -341,6 +344,11 @@ func (q *Inquiry) lifted(o Outcome) {
 	}
 	q.everything = true
 	q.lift = []Factor{{Kind: Everything}}
+}
+
+// told says that what was suspected has an effect that shows, if none on how the program ends.
+func (q *Inquiry) told() bool {
+	return q.partial != nil && q.steady() && q.partial.Output != q.first.Output && len(q.gone(*q.partial)) > 0
 }
 
 // reach takes a run for what the program does when nothing stands in its way.
@@ -491,6 +499,13 @@ func (q *Inquiry) plan() (out []Experiment) {
 				}
 			}
 			namespaces = f.Call.Name == "ptrace" || f.Call.Name == "mount"
+			if len(q.cause) == 1 && len(q.scene.wanted(call)) == 0 { // what is advised whatever it is
+				for _, c := range []caps.Cap{caps.CAP_SYS_PTRACE, caps.CAP_SYS_ADMIN} {
+					if !q.scene.Caps.Bounding.Has(c) {
+						add("granted "+short(c), Factor{Kind: CapGranted, Caps: caps.Of(c)})
+					}
+				}
+			}
 		}
 	}
 	for _, a := range q.answers {
@@ -738,6 +753,9 @@ func (q *Inquiry) verdicts(e *Explanation, confirmed bool) {
 		for i := range e.Refusals {
 			q.unexplained(&e.Refusals[i], e)
 		}
+	}
+	if q.beyond && confirmed {
+		e.Notes = append(e.Notes, say("note.beyond"))
 	}
 	if hasKind(q.cause, Everything) && confirmed {
 		e.Notes = append(e.Notes, say("note.everything"))

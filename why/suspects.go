@@ -413,6 +413,9 @@ func (f finding) gate(q *question, s *Scene, proof Proof) Suspect {
 		}
 		value, _ := s.sysctl(name)
 		sus.Detail = say("detail.sysctl", "sysctl", strings.TrimSpace(name+" "+equals(value)))
+		if r.Code == "P0201" && value != "" {
+			sus.Detail = say("detail.perf", "sysctl", strings.TrimSpace(name+" "+equals(value)), "when", f.when())
+		}
 		if key, ok := strings.CutPrefix(q.path, "/proc/sys/"); ok && r.Code == "P0206" {
 			sus.Detail = say("detail.sysctl.host", "sysctl", strings.ReplaceAll(key, "/", "."))
 		}

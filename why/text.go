@@ -34,7 +34,7 @@ func (e Explanation) Text(l Lang) string {
 		w.line("")
 		w.line("%s", t.say(say("text.also", "n", itoa(len(rest)))))
 		for _, a := range rest {
-			w.line("  %s %s (%s)", a.Code, outcomeOf(a.Refusal), t["layer."+a.Layers[0].Layer.String()])
+			w.line("  %s %s: %s", a.Code, t["layer."+a.Layers[0].Layer.String()], outcomeOf(a.Refusal))
 		}
 	}
 	return w.String()
@@ -170,6 +170,9 @@ func (e Explanation) noted(t table) (out []string) {
 	var untried []string
 	why := ""
 	for _, f := range e.Unable {
+		if e.Cause != nil && len(e.Refusals) > 0 && !slices.ContainsFunc(e.Refusals[0].Layers, func(s Suspect) bool { return slices.Contains(s.Factors, f) }) {
+			continue // another refusal's, and the cause is known
+		}
 		s, _, _ := strings.Cut(w.factor(f), ", ")
 		s, _, _ = strings.Cut(s, "，")
 		untried = append(untried, s)
@@ -219,11 +222,6 @@ func brief(c Call) string {
 // outcomeOf is the call as it was made and what came back, as strace writes it.
 func outcomeOf(r Refusal) string {
 	s := decode.Line(r.Event)
-	if r.Event.Kind == event.Exec {
-		if b := r.Event.Became; b != nil {
-			s += ", euid " + itoa(b.EUID)
-		}
-	}
 	if r.Count > 1 {
 		s += " ×" + itoa(r.Count)
 	}
@@ -236,6 +234,8 @@ func remarks(a Answer, e Explanation) (out []Message) {
 	switch {
 	case ev.Filtered:
 		out = append(out, say("remark.filtered"))
+	case a.Refusal.Silent && ev.Kind == event.Exec && ev.Became != nil && ev.File != nil && ev.File.Mode&0o4000 != 0:
+		out = append(out, say("remark.stayed", "uid", itoa(ev.Became.EUID)))
 	case a.Refusal.Silent:
 		out = append(out, say("remark.silent"))
 	}
@@ -244,6 +244,9 @@ func remarks(a Answer, e Explanation) (out []Message) {
 	}
 	if f := ev.File; f != nil && f.Caps.Present {
 		out = append(out, say("remark.filecaps", "caps", fileCaps(f), "bounding", orEmpty(whoOf(ev, e).Bounding.String())))
+		if ev.Errno != 0 {
+			out = append(out, say("remark.never", "path", pathOf(ev)))
+		}
 	} else if f != nil && f.Mode&0o4000 != 0 {
 		out = append(out, say("remark.setuid", "uid", itoa(f.UID), "mode", fmt.Sprintf("%04o", f.Mode&0o7777)))
 	}
@@ -252,7 +255,7 @@ func remarks(a Answer, e Explanation) (out []Message) {
 
 func orEmpty(s string) string {
 	if s == "" {
-		return "-"
+		return "text.empty"
 	}
 	return s
 }
@@ -354,6 +357,9 @@ func (w *writer) result(x Tried, a Answer) string {
 	if x.Result == NotRun {
 		return w.t["result.notrun"]
 	}
+	if x.Result == Works && x.Outcome.failed() {
+		return w.t.say(say("result.further", "n", itoa(x.Outcome.Exit), "said", lastLine(x.Outcome.Said)))
+	}
 	if x.Result == Works {
 		for _, ev := range x.Outcome.Events { // it went on after another refusal
 			if ev.Kind == event.Refused && !ev.Filtered && ev.Nr == a.Refusal.Event.Nr && ev.Arch == a.Refusal.Event.Arch && ev.Comm == a.Refusal.Event.Comm && ev.Errno != a.Refusal.Event.Errno {
@@ -374,6 +380,19 @@ func (w *writer) result(x Tried, a Answer) string {
 		return w.t.say(say("result.signal", "n", itoa(x.Outcome.Signal)))
 	}
 	return w.t.say(say("result.exit", "n", itoa(x.Outcome.Exit)))
+}
+
+// lastLine is the last line of what a program said, not too long.
+func lastLine(said string) string {
+	said = strings.TrimSpace(said)
+	said = said[strings.LastIndexByte(said, '\n')+1:]
+	if r := []rune(said); len(r) > 60 {
+		said = string(r[:60]) + "…"
+	}
+	if said != "" {
+		said = ": " + said
+	}
+	return said
 }
 
 // help prints grants, least first, and what to avoid.

@@ -147,7 +147,7 @@ func (l *Lab) once(ctx context.Context, run Runner, w workload.Workload, std [3]
 		}
 	})
 	output := io.finish()
-	o := why.Outcome{Exit: exit.Code, Signal: exit.Signal, Output: output}
+	o := why.Outcome{Exit: exit.Code, Signal: exit.Signal, Output: output, Said: tailOf(in.text)}
 	o.Events, o.Sight = watch.finish()
 	if refused != nil {
 		return o, refused
@@ -162,6 +162,12 @@ func (l *Lab) once(ctx context.Context, run Runner, w workload.Workload, std [3]
 		}
 	}
 	return o, err
+}
+
+// tailOf is the end of what a program said: what it ended with is told there.
+func tailOf(text string) string {
+	const most = 8 << 10
+	return strings.ToValidUTF8(text[max(0, len(text)-most):], "\ufffd")
 }
 
 // notExecuted is the event of a program that the container could not be made to execute: it is
@@ -191,7 +197,7 @@ func withExec(es []event.Event, e event.Event) []event.Event {
 		if x.Kind != e.Kind || x.Nr != e.Nr || x.Arch != e.Arch || x.Errno != e.Errno {
 			continue
 		}
-		x.Strings = e.Strings
+		x.Strings, x.Comm = e.Strings, e.Comm
 		if e.File != nil {
 			x.File = e.File
 		}
