@@ -121,7 +121,6 @@ func (a *app) fill(claim *container.Claim, cfg container.Config, m making, termi
 	if err != nil {
 		return nil, a.undone(claim, limitError(err))
 	}
-	a.log.note(c.Notes)
 	if !cfg.OCI.Bundle.Bare {
 		err = c.Missing()
 	}
@@ -134,6 +133,7 @@ func (a *app) fill(claim *container.Claim, cfg container.Config, m making, termi
 	if err != nil {
 		return nil, a.undone(claim, errors.Join(err, c.Abort()))
 	}
+	a.log.note(c.Notes) // not beside an error: podman reads a log of one record (readConmonPipeData, libpod)
 	return c, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -153,6 +154,9 @@ func TestErrorWords(t *testing.T) {
 					continue
 				}
 				data, _ := os.ReadFile(log)
+				if i == 1 && strings.Count(string(data), "\n") != 1 {
+					t.Errorf("%v: more in the log than podman reads: %s", args, data)
+				}
 				level, msg := lastRecord(t, format, string(data))
 				if level != "error" || !strings.Contains(msg, words) || !strings.Contains(string(out), words) {
 					t.Errorf("%s %v: says %q, logs %s %q; want %q", name, args, out, level, msg, words)
@@ -201,7 +205,10 @@ func lastRecord(t *testing.T, format, text string) (level, msg string) {
 			}
 			continue
 		}
-		var r struct{ Level, Msg, Time string }
+		var r struct {
+			Level, Msg string
+			Time       time.Time
+		}
 		if err := json.Unmarshal([]byte(line), &r); err != nil {
 			t.Fatalf("%s: %v", line, err)
 		}

@@ -81,6 +81,7 @@ func (d device) meets(e device) bool {
 type deviceList struct {
 	open       bool // devices that are no exception may be used
 	exceptions map[device]access
+	named      []device // the exceptions in the order in which rules came to them
 }
 
 // always are the devices that each container may use, whatever its rules: those that OCI says it
@@ -172,6 +173,9 @@ func (l *deviceList) change(allow bool, d device, a access) error {
 				return nil // said already
 			}
 		}
+		if _, ok := l.exceptions[d]; !ok {
+			l.named = append(slices.DeleteFunc(l.named, func(e device) bool { return e == d }), d)
+		}
 		l.exceptions[d] |= a
 		return nil
 	}
@@ -189,14 +193,16 @@ func (l *deviceList) change(allow bool, d device, a access) error {
 	return nil
 }
 
-// sorted lists the exceptions, so that what is written is the same each time.
+// sorted lists the exceptions, those of rules first and in their order: so the kernel keeps and shows them, and OCI's
+// own suite expects them in devices.list.
 func (l *deviceList) sorted() []device {
 	list := make([]device, 0, len(l.exceptions))
 	for d := range l.exceptions {
 		list = append(list, d)
 	}
 	slices.SortFunc(list, func(a, b device) int {
-		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.major, b.major), cmp.Compare(a.minor, b.minor))
+		return cmp.Or(cmp.Compare(slices.Index(l.named, a), slices.Index(l.named, b)),
+			cmp.Compare(a.kind, b.kind), cmp.Compare(a.major, b.major), cmp.Compare(a.minor, b.minor))
 	})
 	return list
 }
