@@ -97,7 +97,17 @@ func (s *State) save(dir string) error {
 	if err != nil {
 		return err
 	}
-	return WriteFile(dir, stateFile, data)
+	tmp, path := filepath.Join(dir, "."+stateFile), filepath.Join(dir, stateFile)
+	if err := create(tmp, data); err != nil {
+		return err
+	}
+	// ext4 allocates and writes a file that replaces another at once (ext4_rename, fs/ext4/namei.c), lest a crash
+	// leave neither; not one that changes places with it. What a state says is of no use after a crash.
+	if unix.Renameat2(unix.AT_FDCWD, tmp, unix.AT_FDCWD, path, unix.RENAME_EXCHANGE) == nil {
+		unix.Unlink(tmp)
+		return nil
+	}
+	return rename(tmp, path)
 }
 
 // first writes the state into a new dir, where nobody can have read an older one.
@@ -115,8 +125,12 @@ func WriteFile(dir, name string, data []byte) error {
 	if err := create(tmp, data); err != nil {
 		return err
 	}
-	if err := unix.Rename(tmp, path); err != nil {
-		return &os.LinkError{Op: "rename", Old: tmp, New: path, Err: err}
+	return rename(tmp, path)
+}
+
+func rename(from, to string) error {
+	if err := unix.Rename(from, to); err != nil {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
 	}
 	return nil
 }
