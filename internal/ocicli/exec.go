@@ -102,6 +102,7 @@ func (a *app) join(id string, args []string, x session) (int, error) {
 	cfg := container.ExecConfig{
 		Process: p, Facts: fa, Policy: b.sec, Filters: filters(), Linux: b.spec.Linux, NoFile: nofile.Limit(),
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, ChownStdio: givable(),
+		PauseAfter: pauseAfter,
 	}
 	if b.listens() {
 		cfg.Agent = func(pid int, l *os.File) { a.told = a.notify(b, s, container.Running, pid, l) }

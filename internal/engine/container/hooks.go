@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"time"
 
@@ -152,7 +153,10 @@ func (s *State) outside(ctx context.Context, h specs.Hook, status Status) error 
 	cmd.Env = append([]string{}, h.Env...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &out, &errs
 	cmd.Dir = s.Bundle.Dir
-	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
+	// One that hangs is not to stay when we are killed for it. The kernel asks the thread that has cloned it (prctl(2)).
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true, Pdeathsig: unix.SIGKILL}
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
 	cmd.WaitDelay = time.Second // what it has left running may keep its output open
 	err = cmd.Run()

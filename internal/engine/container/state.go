@@ -85,6 +85,9 @@ func Load(dir string) (*State, error) {
 	if s.Version > stateVersion {
 		return nil, fmt.Errorf("%s: written by a newer porthole (version %d, this one knows %d)", filepath.Join(dir, stateFile), s.Version, stateVersion)
 	}
+	if s.ID != strings.TrimPrefix(filepath.Base(dir), buried) || s.Made.IsZero() {
+		return nil, fmt.Errorf("%s: not the state of this container", filepath.Join(dir, stateFile))
+	}
 	if s.Status != Creating && s.Status != Stopped && !s.alive() {
 		s.Status = Stopped
 	}

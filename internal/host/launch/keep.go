@@ -46,8 +46,12 @@ func makePage(dir string, size int) (int, error) {
 	if err == nil {
 		// Whole pages, so that no access beyond the end is a SIGBUS.
 		page := unix.Getpagesize()
-		if err = unix.Ftruncate(fd, int64((size+page-1)&^(page-1))); err == nil {
-			return fd, nil
+		size := int64((size + page - 1) &^ (page - 1))
+		if err = unix.Ftruncate(fd, size); err == nil {
+			// And on a disk that is full now and not later, when we write to them.
+			if err = unix.Fallocate(fd, 0, 0, size); err == nil || err == unix.EOPNOTSUPP {
+				return fd, nil
+			}
 		}
 		unix.Close(fd)
 	}
