@@ -257,9 +257,17 @@ func (a *app) begin(s *container.State, dir string, fa facts.Facts) error {
 	return a.started(ctx, s)
 }
 
-// started runs the hooks that follow a start; where one fails, the container ends.
+// started runs the hooks that follow a start. Where one fails the container ends, or, as the runtime spec had it before
+// version 1.1 (runtime.md, "Lifecycle"), that is told and nothing else.
 func (a *app) started(ctx context.Context, s *container.State) error {
-	if err := s.StartedHooks(ctx, s.Bundle.Hooks); err != nil {
+	minor, err := minorVersion(s.Bundle.OCIVersion)
+	if err != nil {
+		return err
+	}
+	old := minor == 0
+	if err := s.StartedHooks(ctx, s.Bundle.Hooks, old); err != nil && old {
+		a.log.warn(err)
+	} else if err != nil {
 		return errors.Join(err, a.end(s))
 	}
 	return nil

@@ -134,6 +134,20 @@ func TestHooksFail(t *testing.T) {
 		}
 		h.empty()
 	}
+	h.config(func(s *specs.Spec) {
+		s.Version, s.Hooks = "1.0.2", &specs.Hooks{Poststart: append(slices.Clone(bad), noting("poststart", said, false)...)}
+	}, "sleep", "100")
+	h.must("create", "c")
+	if r := h.try("start", "c"); r.code != 0 || !strings.Contains(r.err, "level=warning") || !strings.Contains(r.err, "poststart hook #0") {
+		t.Errorf("a failure is to be told by the rules of 1.0: %+v", r)
+	}
+	if s := h.stands("c"); s.Status != "running" {
+		t.Errorf("%+v", s)
+	}
+	if text, _ := os.ReadFile(said); !strings.Contains(string(text), "poststart arg") {
+		t.Errorf("the next hook has not run: %q", text)
+	}
+	h.must("delete", "-f", "c")
 	one := 1
 	h.config(func(s *specs.Spec) {
 		s.Hooks = &specs.Hooks{CreateRuntime: []specs.Hook{{Path: "/bin/sleep", Args: []string{"sleep", "60"}, Timeout: &one}}}

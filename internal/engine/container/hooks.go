@@ -100,12 +100,19 @@ func (s *State) StartHooks(ctx context.Context, h *specs.Hooks, process *specs.P
 	return s.runInside(ctx, "startContainer", h.StartContainer, Created, p, policy, f)
 }
 
-// StartedHooks runs what belongs to the moment after.
-func (s *State) StartedHooks(ctx context.Context, h *specs.Hooks) error {
+// StartedHooks runs what belongs to the moment after: up to the first that fails, or all.
+func (s *State) StartedHooks(ctx context.Context, h *specs.Hooks, all bool) error {
 	if h == nil {
 		return nil
 	}
-	return s.runOutside(ctx, "poststart", h.Poststart, Running)
+	var errs []error
+	for i, hook := range h.Poststart {
+		err := hookError("poststart", i, s.outside(ctx, hook, Running))
+		if errs = append(errs, err); err != nil && !all {
+			break
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // StoppedHooks runs what belongs to a container that is gone. All are run, whichever fail.
