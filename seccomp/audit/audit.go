@@ -139,6 +139,7 @@ func Profile(p *profile.Profile, o Options) ([]Finding, error) {
 	}
 	for _, m := range a.Machines {
 		a.open(m)
+		a.narrow(m)
 		a.fallbacks(m)
 	}
 	if o.Open {

@@ -93,6 +93,11 @@ func TestFindings(t *testing.T) {
 		{"io_uring beside socket", deny(statx, entry("socket", "ALLOW", arg("LT", 0, 3)), entry("io_uring_setup", "ALLOW", "")), "S0005 warning 4:12 socket"},
 		{"a handle beside a path", allow(entry("openat", "ERRNO", ""), entry("openat2", "ERRNO", ""), entry("io_uring_setup", "ERRNO", "")), "S0005 warning 2:12 openat"},
 
+		{"a wider call of 32-bit programs", strings.Replace(allow(entry("mmap", "ERRNO", arg("MASKED_EQ", 2, 4, 4)), entry("clock_settime", "ERRNO", "")), `"SCMP_ARCH_X86_64"`, `"SCMP_ARCH_X86_64", "SCMP_ARCH_X86"`, 1),
+			"S0006 warning 2:12 mmap;S0005 warning 3:12 clock_settime;S0006 warning 3:12 clock_settime"},
+		{"killed with its ABI", allow(entry("mmap", "ERRNO", arg("MASKED_EQ", 2, 4, 4))), ""},
+		{"restricted in both", strings.Replace(allow(entry("mmap", "ERRNO", ""), entry("mmap2", "ERRNO", "")), `"SCMP_ARCH_X86_64"`, `"SCMP_ARCH_X86_64", "SCMP_ARCH_X86"`, 1), ""},
+
 		{"threads of glibc", deny(entry("statx", "ALLOW", ""), entry("mseal", "ALLOW", "")), "S0007 warning 1:2 clone3;S0007 warning 1:2 faccessat2;S0007 warning 1:2 fchmodat2"},
 		{"newer than all named", deny(entry("statx", "ALLOW", "")), ""},
 		{"a typo", deny(statx, entry("opnat", "ALLOW", "")), "S0008 warning 3:12 opnat"},

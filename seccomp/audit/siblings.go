@@ -40,7 +40,7 @@ var siblings = []sibling{
 	{[]string{"mount"}, []string{"fsopen", "fsmount", "move_mount", "open_tree", "mount_setattr"}, "the newer calls mount too", "fsopen(2), move_mount(2)"},
 	{[]string{"umount2"}, []string{"umount"}, "umount unmounts too", "umount(2)"},
 	{[]string{"umount"}, []string{"umount2"}, "umount2 unmounts too", "umount(2)"},
-	{[]string{"settimeofday", "clock_settime"}, []string{"settimeofday", "clock_settime", "clock_settime64", "stime"}, "it sets the same clock", "clock_settime(2), stime(2)"},
+	{[]string{"settimeofday", "clock_settime"}, []string{"settimeofday", "clock_settime", "stime"}, "it sets the same clock", "clock_settime(2), stime(2)"},
 	{[]string{"init_module"}, []string{"finit_module"}, "finit_module loads modules too", "init_module(2)"},
 	{[]string{"finit_module"}, []string{"init_module"}, "init_module loads modules too", "init_module(2)"},
 	{[]string{"kexec_load"}, []string{"kexec_file_load"}, "kexec_file_load loads a kernel too", "kexec_load(2)"},
@@ -132,6 +132,65 @@ func (a *auditor) open(m abi.Arch) {
 // names says that some entry names the call: one that is only left out was not meant in particular.
 func (a *auditor) names(call string) bool {
 	return slices.ContainsFunc(a.p.Entries, func(e profile.Entry) bool { return slices.Contains(e.Names, call) })
+}
+
+// variants are the names under which 32-bit programs make a call with wider arguments, where those are another call
+// (arch/x86/entry/syscalls/syscall_32.tbl, arch/arm/tools/syscall.tbl).
+func variants(call string) []string {
+	out := []string{call + "64", call + "_time64", call + "32"}
+	switch call {
+	case "mmap":
+		out = append(out, "mmap2")
+	case "lseek":
+		out = append(out, "_llseek")
+	case "newfstatat":
+		out = append(out, "fstatat64")
+	case "umount2":
+		out = append(out, "umount")
+	case "select":
+		out = append(out, "_newselect")
+	}
+	return out
+}
+
+// narrow looks for calls that are restricted for a machine's own programs, and that 32-bit programs make under
+// another name, which is open.
+func (a *auditor) narrow(m abi.Arch) {
+	c := a.Given
+	c.Arch = m
+	pol, _ := a.p.Resolve(c)
+	own := pol.Table(m)
+	for i, e := range a.p.Entries {
+		for j, call := range e.Names {
+			nr, ok := m.Nr(call)
+			if !ok || !slices.ContainsFunc(own.At(nr).Clauses, func(c seccomp.Clause) bool {
+				return !c.Verdict.Action.Permits() && c.Verdict.Action != seccomp.Errno|38
+			}) {
+				continue
+			}
+			for _, other := range pol.Arches {
+				if other == m || other == abi.X32 {
+					continue
+				}
+				table := pol.Table(other)
+				for _, v := range variants(call) {
+					n, ok := other.Nr(v)
+					if _, both := m.Nr(v); !ok || both {
+						continue
+					}
+					cl := table.At(n).Clauses
+					if slices.ContainsFunc(cl, func(c seccomp.Clause) bool { return !c.Verdict.Action.Permits() }) {
+						continue
+					}
+					a.add(Finding{
+						Rule: "S0006", Severity: Warning, Path: fmt.Sprintf("%s.names[%d]", at(i), j), Call: call,
+						Msg:    fmt.Sprintf("%s is restricted for programs of %v, and those of %v make it as %s, which is open", call, m, other, v),
+						Remedy: fmt.Sprintf("restrict %s as well, or leave %v out of the architectures: its calls are killed then", v, other),
+					})
+				}
+			}
+		}
+	}
 }
 
 // twin says that a call is one that others come through.
