@@ -122,7 +122,7 @@ func (a *auditor) open(m abi.Arch) {
 			}
 			a.add(Finding{
 				Rule: "S0005", Severity: Warning, Path: path, Call: shut[0],
-				Msg:    fmt.Sprintf("%s: restricted (%v); %s: open. %s%s", strings.Join(shut, ", "), own, strings.Join(open, ", "), strings.ToUpper(s.why[:1]), s.why[1:]),
+				Msg:    fmt.Sprintf("%s: restricted (%v); %s: open; %s", strings.Join(shut, ", "), own, strings.Join(open, ", "), s.why),
 				Remedy: fmt.Sprintf("refuse %s as well (with ENOSYS, so that programs fall back), or don't count on the restriction of %s", strings.Join(open, ", "), strings.Join(shut, ", ")),
 			})
 		}
