@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -39,11 +40,24 @@ func (e *Engine) local(ref string) (*image.Image, error) {
 	kind, path, _ := strings.Cut(ref, ":")
 	switch kind {
 	case "dir":
-		return store.FromDir(context.Background(), path, e.progress())
+		img, err := store.FromDir(context.Background(), path, e.progress())
+		return img, named(ref, path, err)
 	case "oci":
-		return store.FromLayout(context.Background(), path, e.progress())
+		img, err := store.FromLayout(context.Background(), path, e.progress())
+		return img, named(ref, path, err)
 	}
 	return store.Resolve(ref)
+}
+
+// named says of which image an error is: ref, and of path no more than that.
+func named(ref, path string, err error) error {
+	if lost := (*os.PathError)(nil); errors.As(err, &lost) && lost.Path == path {
+		err = lost.Err
+	}
+	if err != nil {
+		return fmt.Errorf("image %s: %w", ref, err)
+	}
+	return nil
 }
 
 func (e *Engine) progress() image.Progress {
