@@ -211,7 +211,12 @@ func TestFilterError(t *testing.T) {
 func TestHints(t *testing.T) {
 	s := dockerSpec(t)
 	s.Mounts = append(s.Mounts, specs.Mount{Destination: "/x", Type: "bind", Source: "/x", Options: []string{"rbind", "ro"}})
+	one := []specs.LinuxIDMapping{{HostID: 1, Size: 1}}
+	s.Mounts = append(s.Mounts, specs.Mount{Destination: "/y", Type: "bind", Source: "/y", Options: []string{"idmap"}, UIDMappings: one, GIDMappings: one})
+	s.Linux.MemoryPolicy = &specs.LinuxMemoryPolicy{Mode: specs.MpolLocal}
 	s.Process.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_CORE"}}
+	s.Process.Scheduler, s.Process.IOPriority = &specs.Scheduler{Policy: specs.SchedRR, Priority: 1}, &specs.LinuxIOPriority{Class: specs.IOPRIO_CLASS_RT}
+	s.Process.ExecCPUAffinity = &specs.CPUAffinity{Initial: "0"}
 	g := given{Options: Options{Root: hostRoot(), Groups: v1Groups}, Deny: []string{"reboot"}}
 	p, err := compile(t, s, g, machine())
 	if err != nil {

@@ -38,9 +38,11 @@ func (b *builder) checkForeign() error {
 
 // foreignRoot clones the root filesystem, and cuts the clone off: what is mounted in it would else show up on the host.
 func (b *builder) foreignRoot(dir string) error {
-	b.call("open_tree", atFDCWD, dir, openTreeClone|openTreeCloexec|atRecursive).because("the root filesystem, attached nowhere").tag("root")
-	b.root = b.to("root")
-	b.propagate(b.root, msPrivate)
+	if b.root == NoSlot { // else it was opened to be a slave of the host's
+		b.call("open_tree", atFDCWD, dir, openTreeClone|openTreeCloexec|atRecursive).because("the root filesystem, attached nowhere").tag("root")
+		b.root = b.to("root")
+		b.propagate(b.root, msPrivate)
+	}
 	if len(b.s.Linux.MaskedPaths) > 0 {
 		b.why = "an empty directory to cover others with"
 		b.call("fsopen", "tmpfs", fsopenCloexec)
