@@ -145,7 +145,11 @@ func (m *maker) resources() error {
 		if said := limits(l); said != "" {
 			m.warn(said, "no control group can be made here: without effect")
 		} else if m.opt.CgroupsPath != "" {
-			m.warn("control group", "none is delegated to this user, so nothing bounds or counts what the container uses")
+			why := "none is delegated to this user"
+			if m.f.UID == 0 && m.f.UserNS.Initial {
+				why = "no hierarchy is mounted here that can be written to"
+			}
+			m.warn("control group", why+", so nothing bounds or counts what the container uses")
 		}
 		return nil
 	}
