@@ -149,7 +149,7 @@ func (m *maker) resources() error {
 			if m.f.UID == 0 && m.f.UserNS.Initial {
 				why = "no hierarchy is mounted here that can be written to"
 			}
-			m.warn("control group", why+", so nothing bounds or counts what the container uses")
+			m.warn("control group", "%s, so nothing bounds or counts what the container uses", why)
 		}
 		return nil
 	}
