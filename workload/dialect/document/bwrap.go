@@ -19,7 +19,8 @@ func bubblewrap() *Dialect {
 		Name: "bwrap", Also: []string{"bubblewrap"}, Title: "bubblewrap", File: "run.sh",
 		Source: "bwrap(1), bubblewrap 0.11",
 		About: `One ` + "`bwrap`" + ` command line. A sandbox has no file but those that it mounts, no capability but those that it adds, no_new_privs,
-no filter and nothing masked, and shares every namespace that is not unshared; so a line is read. What is mounted at / is the
+no filter and nothing masked, and shares every namespace that is not unshared; so a line is read, as an ordinary user's (root's
+keeps root's capabilities unless they are dropped, so what is written drops them). What is mounted at / is the
 image: ` + "`--bind / /`" + ` is ` + "`host`" + `, whose writes porthole throws away, and where nothing is, the image is ` + "`scratch`" + `.`,
 		Kept: bwrapKept, Lost: bwrapLost, Wordless: bwrapWordless,
 		guess: func(text string, root *tree.Node) bool { return root == nil && commandOf(text, "bwrap") },
@@ -319,6 +320,7 @@ func writeBwrap(w *writing) ([]byte, error) {
 	}
 	take(&s.CapAdd)
 	take(&s.CapDrop)
+	say("--cap-drop", "ALL") // root's are kept otherwise
 	for _, c := range allCaps() {
 		if have == caps.All {
 			say("--cap-add", "ALL")

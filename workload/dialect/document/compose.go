@@ -649,8 +649,8 @@ func writeCompose(w *writing) ([]byte, error) {
 	}
 	sec := &w.Security
 	s.Say("privileged", take(&sec.Privileged))
-	s.Say("cap_add", all(take(&sec.CapAdd)))
-	s.Say("cap_drop", all(take(&sec.CapDrop)))
+	s.Say("cap_add", all(once(take(&sec.CapAdd)))) // the schema takes each but once
+	s.Say("cap_drop", all(once(take(&sec.CapDrop))))
 	s.Say("security_opt", all(securityOpts(w)))
 	s.Say("read_only", take(&w.Root.ReadOnly))
 	s.Say("pid", take(&w.NS.PID))
@@ -698,6 +698,16 @@ func writeCompose(w *writing) ([]byte, error) {
 	file := tree.Object{{Key: "services", Value: tree.Object{{Key: name, Value: s}}}}
 	file.Say("volumes", declared)
 	return file.YAML()
+}
+
+// once leaves out what was there before.
+func once(all []string) (out []string) {
+	for _, s := range all {
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 // securityOpts takes what --security-opt says.

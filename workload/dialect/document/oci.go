@@ -164,8 +164,8 @@ func (o *ociReading) security() {
 	}
 	bound := set("bounding")
 	rules := linux.At("resources", "devices").List()
-	// A release says all that it knows: the first 38 are as old as Linux 3.16.
-	o.priv = bound.Includes(caps.All&(1<<(caps.CAP_AUDIT_READ+1)-1)) && len(rules) > 0 && rules[0].Get("allow").True() && rules[0].Get("access").Text() == "rwm" && !rules[0].Has("major") && !rules[0].Has("type") && !linux.Has("maskedPaths")
+	// All that an engine knew, and its machine had to give, which may be a few less than there are.
+	o.priv = bound.Has(caps.CAP_SYS_ADMIN) && bound.Len() > 30 && !linux.Has("maskedPaths") && slices.ContainsFunc(rules, everything)
 	if s.Privileged = o.priv; !o.priv {
 		s.CapAdd, s.CapDrop = relative(bound)
 	}
@@ -212,6 +212,11 @@ func (o *ociReading) security() {
 			s.Seccomp, s.SeccompDoc = "config.json", doc
 		}
 	}
+}
+
+// everything says whether a rule lets every device be used.
+func everything(rule *tree.Node) bool {
+	return rule.Get("allow").True() && rule.Get("access").Text() == "rwm" && !rule.Has("major") && !rule.Has("minor") && (!rule.Has("type") || rule.Get("type").Text() == "a")
 }
 
 func same(a, b []string) bool {
@@ -285,6 +290,9 @@ func (o *ociReading) namespaces() {
 		if !own[n.kind] {
 			*n.at = "host"
 		}
+	}
+	if own["cgroup"] { // which is Docker's default on cgroup v2 alone
+		ns.Cgroup = "private"
 	}
 	if own["user"] {
 		ns.User = "private"
@@ -437,14 +445,14 @@ func (o *ociReading) devices(rules, nodes []*tree.Node) {
 		known[fmt.Sprint(r.Allow, k, " ", one(r.Major), ":", one(r.Minor), " ", r.Access)] = true
 	}
 	access := map[string]string{}
-	for i, r := range rules {
+	for _, r := range rules {
 		allow, rule := r.Get("allow").True(), said(r)
 		head := rule[:strings.LastIndexByte(rule, ' ')]
 		ofNode := slices.ContainsFunc(nodes, func(n *tree.Node) bool {
 			return strings.HasPrefix(said(n), head+" ")
 		})
 		switch {
-		case known[fmt.Sprint(allow, rule)], o.priv && i == 0:
+		case known[fmt.Sprint(allow, rule)], o.priv && everything(r):
 		case !allow:
 			o.drop(r, "what is not allowed is refused anyway")
 		case ofNode:

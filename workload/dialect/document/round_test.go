@@ -311,6 +311,9 @@ func plainly(d string, w workload.Workload) workload.Workload {
 			w.NS.User = ""
 		}
 	}
+	if d == "compose" {
+		s.CapAdd, s.CapDrop = once(s.CapAdd), once(s.CapDrop)
+	}
 	switch d {
 	case "systemd", "bwrap", "oci":
 		if w.NS.Network == "none" {

@@ -764,8 +764,8 @@ func (s *serving) limits() {
 	}
 	if v, ok := s.last("CPUQuota"); ok {
 		n, good := tree.ParseNumber(strings.TrimSuffix(v.value, "%"))
-		if !good || !strings.HasSuffix(v.value, "%") || n.Sign() <= 0 || !times(n, 1e7).IsInt() || !times(n, 1e7).Num().IsInt64() {
-			s.fail(v, "want a percentage")
+		if !good || !strings.HasSuffix(v.value, "%") || n.Sign() <= 0 || !times(n, 100).IsInt() || !times(n, 1e7).Num().IsInt64() {
+			s.fail(v, "want a percentage, of two decimal places at most")
 			return
 		}
 		l.NanoCPUs = times(n, 1e7).Num().Int64()

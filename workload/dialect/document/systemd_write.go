@@ -115,7 +115,7 @@ func writeSystemd(w *writing) ([]byte, error) {
 	for i := range w.Env {
 		e := &w.Env[i]
 		switch {
-		case e.Name == "" || strings.ContainsAny(e.Name, " \t\n\"'\\%") || e.Value != nil && strings.Contains(*e.Value, "\x00"):
+		case variable(e.Name) != e.Name || e.Name == "" || e.Value != nil && strings.Contains(*e.Value, "\x00"):
 		case e.Value == nil:
 			u.say("PassEnvironment", take(e).Name)
 		default:
@@ -407,7 +407,10 @@ func systemdLimits(w *writing, u *unitText) {
 		u.say("MemorySwapMax", strconv.FormatInt(n-memory, 10))
 	}
 	if n := take(&l.NanoCPUs); n != 0 {
-		u.say("CPUQuota", strings.TrimRight(strings.TrimRight(fmt.Sprintf("%d.%07d", n/1e7, n%1e7), "0"), ".")+"%")
+		u.say("CPUQuota", strings.TrimRight(strings.TrimRight(fmt.Sprintf("%d.%02d", n/1e7, n%1e7/1e5), "0"), ".")+"%")
+		if n%1e5 != 0 {
+			w.lose("Limits.NanoCPUs", decimal(n), "a quota is of hundredths of a percent")
+		}
 	}
 	u.say("AllowedCPUs", takeIf(&l.CpusetCpus, !strings.ContainsAny(l.CpusetCpus, " \n\t%\"'\\")))
 	u.say("AllowedMemoryNodes", takeIf(&l.CpusetMems, !strings.ContainsAny(l.CpusetMems, " \n\t%\"'\\")))
@@ -446,6 +449,7 @@ var systemdWordless = []Row{
 	{Member: "As", Why: "its defaults are written out where a unit has words for them"},
 	{Member: "Entrypoint", Why: "a unit names its whole command"},
 	{Member: "Args", Why: "they begin with the entry point"},
+	{Member: "Env[]", Why: "a variable's name is of letters, digits and _"},
 	{Member: "Dir", Why: "a working directory with a %, a quote or a backslash is not written"},
 	{Member: "Hostname", Why: "a host name is of small letters, digits and -, and wants names of the unit's own"},
 	{Member: "Labels[]", Why: "a unit has no labels"},
@@ -473,6 +477,7 @@ var systemdWordless = []Row{
 	{Member: "Mounts[].SubReadOnly", Why: "mounts beneath are read-only too"},
 	{Member: "Devices[]", Why: "a unit allows a device by its path, where it is"},
 	{Member: "NS.IPC", Why: "a unit has its own or the machine's"},
+	{Member: "Limits.NanoCPUs", Why: "a quota is of hundredths of a percent"},
 	{Member: "Limits.CPUShares", Why: "CPUWeight= is not of the same scale"},
 	{Member: "Limits.PidsLimit", Why: "no limit is infinity, as -1 is"},
 	{Member: "Limits.ShmSize", Why: "/dev/shm is the machine's"},
