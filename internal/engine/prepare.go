@@ -16,6 +16,7 @@ import (
 	"porthole/internal/host/cgroup"
 	"porthole/internal/host/image"
 	"porthole/internal/host/nofile"
+	"porthole/internal/host/sys"
 	"porthole/plan"
 	"porthole/seccomp"
 	"porthole/seccomp/profile"
@@ -119,8 +120,8 @@ func (e *Engine) picture(ctx context.Context, r *Record, dir string) (*picture, 
 			return nil, err
 		}
 		p := &picture{root: root, config: imageConfig(c), notes: notes}
-		p.config.Passwd, _ = os.ReadFile("/etc/passwd")
-		p.config.Group, _ = os.ReadFile("/etc/group")
+		p.config.Passwd, _ = sys.ReadFile("/etc/passwd")
+		p.config.Group, _ = sys.ReadFile("/etc/group")
 		return p, nil
 	}
 	img, err := e.image(ctx, r.Image)
@@ -182,13 +183,13 @@ func cpus() int {
 
 // etcFiles are the files that tell a container who and where it is.
 func etcFiles(opt spec.Options, w workload.Workload, hostname string) []etcFile {
-	resolv, err := os.ReadFile("/etc/resolv.conf")
+	resolv, err := sys.ReadFile("/etc/resolv.conf")
 	if err != nil {
 		resolv = nil
 	}
 	hosts := []byte("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n")
 	if w.NS.Network == "host" {
-		if own, err := os.ReadFile("/etc/hosts"); err == nil {
+		if own, err := sys.ReadFile("/etc/hosts"); err == nil {
 			hosts = own
 		}
 	}

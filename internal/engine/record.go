@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"porthole/internal/engine/container"
+	"porthole/internal/host/sys"
 	"porthole/spec"
 	"porthole/workload"
 )
@@ -141,7 +142,7 @@ func (r *Record) save(dir string) error {
 }
 
 func (e *Engine) record(id string) (*Record, error) {
-	data, err := os.ReadFile(filepath.Join(e.dir(id), recordFile))
+	data, err := sys.ReadFile(filepath.Join(e.dir(id), recordFile))
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("%w: %s", ErrNotFound, short(id))

@@ -71,7 +71,7 @@ const (
 // Load reads the state kept in dir. A container that is gone gives fs.ErrNotExist.
 // What it says of a running process is checked: Status is Stopped where that process is no more.
 func Load(dir string) (*State, error) {
-	data, err := os.ReadFile(filepath.Join(dir, stateFile))
+	data, err := sys.ReadFile(filepath.Join(dir, stateFile))
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +172,7 @@ func (s *State) alive() bool {
 // startTime reads when a process started, in clock ticks after boot (field 22 of
 // /proc/PID/stat, proc_pid_stat(5)), and whether it only waits to be reaped.
 func startTime(pid int) (ticks uint64, zombie bool, err error) {
-	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	data, err := sys.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return 0, false, err
 	}
@@ -195,7 +195,7 @@ func cutLast(s, sep string) (before, after string, found bool) {
 
 // bootID names this boot of the machine; "" where the kernel does not say.
 func bootID() string {
-	data, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	data, err := sys.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return ""
 	}

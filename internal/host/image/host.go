@@ -7,13 +7,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
 	"porthole/facts"
+	"porthole/internal/host/sys"
 	"porthole/plan"
 )
 
@@ -37,7 +37,7 @@ type HostOptions struct {
 //
 // Notes are what the user may want to know: parts that are read-only or left out.
 func Host(f facts.Facts, o HostOptions) (root plan.Root, c Config, notes []string, err error) {
-	text, err := readProc("/proc/self/mountinfo")
+	text, err := sys.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return root, c, nil, err
 	}
@@ -64,29 +64,6 @@ func Host(f facts.Facts, o HostOptions) (root plan.Root, c Config, notes []strin
 	}
 	root = plan.Root{Layers: h.layers, Scratch: o.Scratch, ScratchSize: o.ScratchSize}
 	return root, hostConfig(), h.notes, nil
-}
-
-// readProc reads a file of /proc in as few calls as there can be. os.ReadFile takes twice as
-// long: mountinfo can be polled, so that the runtime registers it with epoll.
-func readProc(path string) ([]byte, error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: path, Err: err}
-	}
-	defer unix.Close(fd)
-	b := make([]byte, 0, 32<<10)
-	for {
-		n, err := unix.Read(fd, b[len(b):cap(b)])
-		switch {
-		case err == unix.EINTR:
-		case err != nil:
-			return nil, &os.PathError{Op: "read", Path: path, Err: err}
-		case n == 0:
-			return b, nil
-		default:
-			b = slices.Grow(b[:len(b)+n], 4<<10)
-		}
-	}
 }
 
 // hostConfig is the image config of this machine.
