@@ -39,7 +39,10 @@ func random(r *rand.Rand) *profile.Profile {
 	p := &profile.Profile{Name: "random"}
 	p.Default, p.DefaultErrno = pick(specs.ActErrno, specs.ActErrno, specs.ActAllow, specs.ActLog)
 	if r.IntN(3) > 0 {
-		p.ArchMap = []profile.ArchMap{{Arch: specs.ArchX86_64, Sub: []specs.Arch{specs.ArchX86, specs.ArchX32}[:r.IntN(3)]}}
+		p.ArchMap = []profile.ArchMap{
+			{Arch: specs.ArchX86_64, Sub: []specs.Arch{specs.ArchX86, specs.ArchX32}[:r.IntN(3)]},
+			{Arch: specs.ArchAARCH64, Sub: []specs.Arch{specs.ArchARM}},
+		}
 	}
 	ops := []specs.LinuxSeccompOperator{specs.OpNotEqual, specs.OpLessThan, specs.OpLessEqual, specs.OpEqualTo, specs.OpGreaterEqual, specs.OpGreaterThan, specs.OpMaskedEqual, specs.OpMaskedEqual}
 	for range 2 + r.IntN(8) {
@@ -89,7 +92,7 @@ func near(r *rand.Rand, p *profile.Profile) *profile.Profile {
 	return &q
 }
 
-func everyCondition(see func(profile.Conditions)) {
+func everyCondition(machine abi.Arch, see func(profile.Conditions)) {
 	kernels := []facts.Version{{}, {Major: 4, Minor: 7}, {Major: 4, Minor: 8}, {Major: 5, Minor: 11}, {Major: 5, Minor: 12}, {Major: 6, Minor: 18}}
 	for bits := range 1 << len(someCaps) {
 		var set caps.Set
@@ -99,7 +102,7 @@ func everyCondition(see func(profile.Conditions)) {
 			}
 		}
 		for _, k := range kernels {
-			see(profile.Conditions{Caps: set, Arch: abi.X86_64, Kernel: k})
+			see(profile.Conditions{Caps: set, Arch: machine, Kernel: k})
 		}
 	}
 }
@@ -121,7 +124,11 @@ func TestDiffIsExact(t *testing.T) {
 		if seed%4 == 0 {
 			q = random(r)
 		}
-		n, m := exact(t, fmt.Sprint("seed ", seed), p, q, 300)
+		machine := abi.X86_64
+		if seed%5 == 4 {
+			machine = []abi.Arch{abi.ARM64, abi.S390X, abi.RISCV64, abi.PPC64LE}[seed/5%4]
+		}
+		n, m := exact(t, fmt.Sprint("seed ", seed), machine, p, q, 300)
 		tried += n
 		differing += m
 	}
@@ -131,16 +138,16 @@ func TestDiffIsExact(t *testing.T) {
 	}
 }
 
-func exact(t *testing.T, story string, p, q *profile.Profile, most int) (tried, differing int) {
+func exact(t *testing.T, story string, machine abi.Arch, p, q *profile.Profile, most int) (tried, differing int) {
 	t.Helper()
-	d, err := Diff(Side{Name: "a", Profile: p}, Side{Name: "b", Profile: q}, Options{Machine: abi.X86_64})
+	d, err := Diff(Side{Name: "a", Profile: p}, Side{Name: "b", Profile: q}, Options{Machine: machine})
 	if err != nil {
 		t.Fatalf("%s: %v", story, err)
 	}
-	everyCondition(func(at profile.Conditions) {
+	everyCondition(machine, func(at profile.Conditions) {
 		x, _ := p.Resolve(at)
 		y, _ := q.Resolve(at)
-		for _, audit := range []abi.Arch{abi.X86_64, abi.X86} {
+		for _, audit := range audits(machine) {
 			tx, ty := x.Table(audit), y.Table(audit)
 			var cuts []uint32
 			for _, table := range []seccomp.Table{tx, ty} {
