@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
@@ -123,6 +124,8 @@ func globals(args []string) (a *App, rest []string, ok bool) {
 			a.Verbose = true
 		case args[0] == "--root" && len(args) > 1:
 			a.Root, args = args[1], args[1:]
+		case strings.HasPrefix(args[0], "--root="):
+			a.Root = strings.TrimPrefix(args[0], "--root=")
 		case args[0] != "" && args[0][0] == '-':
 			return a, nil, false
 		default:
@@ -142,6 +145,8 @@ func (a *App) carry(verb string, args []string) error {
 	fs := pflag.NewFlagSet(verb, pflag.ContinueOnError)
 	fs.SetInterspersed(false)
 	fs.Usage = func() {}
+	fs.StringVar(&a.Root, "root", a.Root, "")
+	fs.BoolVar(&a.Verbose, "verbose", a.Verbose, "")
 	switch verb {
 	case "run":
 		flags := dialect.RunFlags(fs)
@@ -164,10 +169,10 @@ func (a *App) carry(verb string, args []string) error {
 		}
 		return a.Exec(context.Background(), x)
 	case "monitor":
-		if len(args) != 1 {
+		if fs.Parse(args) != nil || fs.NArg() != 1 {
 			return errWhole
 		}
-		return a.Monitor(context.Background(), args[0])
+		return a.Monitor(context.Background(), fs.Arg(0))
 	}
 	return errWhole
 }
