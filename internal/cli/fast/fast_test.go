@@ -32,7 +32,7 @@ func TestGlobals(t *testing.T) {
 // What is a mistake, or another's, is left to the whole program before anything is done.
 func TestLeft(t *testing.T) {
 	for _, args := range [][]string{
-		{"ps"}, {"run"}, {"run", "--nosuch"}, {"run", "--help"}, {"run", "--why", "host", "true"}, {"run", "--cap-add", "NOPE", "host"},
+		{"ps"}, {"run"}, {"run", "--nosuch"}, {"run", "--help"}, {"run", "--why", "host", "true"}, {"run", "-v", "relative:x", "host"},
 		{"run", "--env-file", "-", "host"}, {"exec"}, {"exec", "--nosuch", "x", "y"}, {"monitor"}, {"monitor", "a", "b"}, {""},
 	} {
 		a := &App{Root: t.TempDir()}
