@@ -98,7 +98,7 @@ func liveText(l *lab.Live, lang why.Lang) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d: %s\n", l.Process.Pid, quoted(l.Command))
 	if l.Owner != "" {
-		fmt.Fprintf(&b, "  container: %s %s\n", l.Owner, l.ID[:12])
+		fmt.Fprintf(&b, "  container: %s %s\n", l.Owner, l.ID[:min(12, len(l.ID))])
 	}
 	own := "none"
 	if len(l.Namespaces) > 0 {

@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -46,6 +45,7 @@ type Live struct {
 	// Unseen says what could not be found out, and why, a sentence each.
 	Unseen []string
 
+	spec  *specs.Spec // what its engine handed to its runtime, where that can be read
 	scene why.Scene
 }
 
@@ -129,6 +129,12 @@ func (l *Live) cgroup(pid int) {
 		return
 	}
 	l.Owner, l.ID = ownerOf(string(data))
+	for _, n := range neighbours() { // its engine's monitor knows better, and what the runtime was given
+		if n.id == l.ID && n.id != "" || n.pid == pid {
+			l.Owner, l.ID, l.spec = n.owner, n.id, n.spec()
+			return
+		}
+	}
 }
 
 func ownerOf(cgroups string) (owner, id string) {
@@ -270,7 +276,7 @@ func (l *Live) mounts(pid int) {
 
 // devices finds the rules of a process's device cgroup: in its runtime's config.json, or in cgroup v1.
 func (l *Live) devices(pid int, f facts.Facts) {
-	if s := bundle(l.Owner, l.ID); s != nil && s.Linux != nil && s.Linux.Resources != nil {
+	if s := l.spec; s != nil && s.Linux != nil && s.Linux.Resources != nil {
 		l.Devices = s.Linux.Resources.Devices
 		l.scene.Devices = l.Devices
 		return
@@ -322,29 +328,6 @@ func parseDevices(list string) []specs.LinuxDeviceCgroup {
 		out = append(out, d)
 	}
 	return out
-}
-
-// bundle is the config.json that a container's engine handed to its runtime, where that is kept.
-func bundle(owner, id string) *specs.Spec {
-	if id == "" {
-		return nil
-	}
-	for _, pattern := range []string{
-		"/run/containerd/io.containerd.runtime.v2.task/*/" + id + "/config.json",
-		"/run/docker/containerd/daemon/io.containerd.runtime.v2.task/*/" + id + "/config.json",
-		"/var/run/docker/runtime-runc/*/" + id + "/config.json",
-		"/var/lib/containers/storage/overlay-containers/" + id + "/userdata/config.json",
-	} {
-		names, _ := filepath.Glob(pattern)
-		for _, name := range names {
-			data, err := os.ReadFile(name)
-			s := &specs.Spec{}
-			if err == nil && json.Unmarshal(data, s) == nil {
-				return s
-			}
-		}
-	}
-	return nil
 }
 
 // limits reads /proc/PID/limits, which asks for less than prlimit(2) of another's process.
@@ -434,66 +417,4 @@ func inNamespace(ns string, kind int, names []string) (map[string]string, error)
 	}()
 	a := <-got
 	return a.values, a.err
-}
-
-// Find returns the first process of a container of another engine, by the beginning of its ID
-// or by the name that Docker or Podman gave it.
-func Find(ref string) (pid int, err error) {
-	want := ref
-	if id := idOfName(ref); id != "" {
-		want = id
-	} else if len(ref) < 6 || strings.Trim(ref, "0123456789abcdef") != "" {
-		return 0, fmt.Errorf("%s: no container of porthole's, Docker's or Podman's is called so", ref)
-	}
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return 0, err
-	}
-	found := map[string]int{}
-	for _, e := range entries {
-		n, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		data, err := os.ReadFile(procFile(n, "cgroup"))
-		if err != nil {
-			continue
-		}
-		if _, id := ownerOf(string(data)); strings.HasPrefix(id, want) && id != "" && (found[id] == 0 || n < found[id]) {
-			found[id] = n
-		}
-	}
-	switch len(found) {
-	case 0:
-		return 0, fmt.Errorf("%s: no container of that name or ID is running", ref)
-	case 1:
-		for _, n := range found {
-			return n, nil
-		}
-	}
-	return 0, fmt.Errorf("%s is the beginning of %d containers' IDs; give more of it", ref, len(found))
-}
-
-// idOfName asks the files of Docker and of Podman which container has a name.
-func idOfName(name string) string {
-	files, _ := filepath.Glob("/var/lib/docker/containers/*/config.v2.json")
-	for _, f := range files {
-		var c struct{ ID, Name string }
-		if data, err := os.ReadFile(f); err == nil && json.Unmarshal(data, &c) == nil && c.Name == "/"+name {
-			return c.ID
-		}
-	}
-	var all []struct {
-		ID    string   `json:"id"`
-		Names []string `json:"names"`
-	}
-	data, err := os.ReadFile("/var/lib/containers/storage/overlay-containers/containers.json")
-	if err == nil && json.Unmarshal(data, &all) == nil {
-		for _, c := range all {
-			if slices.Contains(c.Names, name) {
-				return c.ID
-			}
-		}
-	}
-	return ""
 }
