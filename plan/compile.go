@@ -325,8 +325,21 @@ func (b *builder) early() {
 // joinsLate says that the container's process comes into a pid namespace that exists when everything but the start is
 // done. Whoever is in there with CAP_SYS_PTRACE has every process's root, memory and program at hand, dumpable or not
 // (ptrace_may_access, kernel/ptrace.c), and before that these are the host's and ours (CVE-2016-9962, CVE-2019-5736).
+//
+// A procfs shows its maker's pid namespace, unless it is told of another one, which it can be since 6.18. Where the
+// kernel is older and one is to be mounted, the process is born in the namespace at once, as runc's and crun's are: with
+// a procfs of the machine's the container would see every process.
 func (b *builder) joinsLate() bool {
-	return !b.spaces.has(newUser) && slices.ContainsFunc(b.spaces.joined, func(j joined) bool { return j.flag == newPID })
+	return !b.spaces.has(newUser) && b.joinedPID() != nil && (b.f.Kernel.AtLeast(facts.Version{Major: 6, Minor: 18}) ||
+		!slices.ContainsFunc(b.s.Mounts, func(m specs.Mount) bool { return m.Type == "proc" }))
+}
+
+// joinedPID is the pid namespace to share; nil where there is none.
+func (b *builder) joinedPID() *joined {
+	if i := slices.IndexFunc(b.spaces.joined, func(j joined) bool { return j.flag == newPID }); i >= 0 {
+		return &b.spaces.joined[i]
+	}
+	return nil
 }
 
 // join makes the container's own process where that is born last. Its pid namespace was entered by the one that

@@ -47,6 +47,7 @@ const (
 	fsmountCloexec    = 0x1
 	fsconfigFlag      = 0
 	fsconfigString    = 1
+	fsconfigFD        = 5
 	fsconfigCreate    = 6
 	openTreeClone     = 0x1
 	openTreeCloexec   = oCloexec

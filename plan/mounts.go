@@ -294,6 +294,9 @@ func (b *builder) newFS(m specs.Mount, o mountOptions) Slot {
 	if label := b.s.Linux.MountLabel; label != "" && b.f.SELinux && m.Type != "proc" && m.Type != "sysfs" {
 		b.call("fsconfig", fs, fsconfigString, "context", label, 0).because("linux.mountLabel")
 	}
+	if m.Type == "proc" && b.joinsLate() {
+		b.call("fsconfig", fs, fsconfigFD, "pidns", nil, b.joinedPID().slot).because("it shows the pid namespace that is shared, in which the child is not yet")
+	}
 	for _, d := range o.data {
 		b.call("fsconfig", fs, fsconfigString, d[0], d[1], 0).because(d[0] + "=" + d[1])
 	}
