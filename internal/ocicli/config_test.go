@@ -37,6 +37,10 @@ func FuzzConfig(f *testing.F) {
 		`{"process":{"args":[""],"cwd":"/"},"root":{"path":"r"},"linux":{"namespaces":[{"type":"mount"}],"seccomp":{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["read"],"action":"SCMP_ACT_ALLOW","args":[{"index":9,"op":"SCMP_CMP_EQ"}]}]}}}`,
 		`{"process":{"args":["a"],"cwd":"/","user":{"umask":4294967295}},"root":{"path":"r"},"mounts":[{"destination":"/a","type":"tmpfs","options":["tmpcopyup","mode="]}],"linux":{"namespaces":[{"type":"mount"}],"resources":{"memory":{"limit":-1},"unified":{"a/b":""}},"devices":[{"path":"/dev/x","type":"c"}]}}`,
 		`{"hooks":{"poststop":[{}]},"process":{"args":["a"]},"root":{"path":"r"},"linux":{}}`,
+		// What the escapes were tried with: links and volumes where the runtime works, spaces that exist, values that are long.
+		`{"process":{"args":["a"],"cwd":"/proc/self/fd/7","terminal":true},"root":{"path":"r"},"mounts":[{"destination":"/tmp/../proc","type":"bind","source":"v"},{"destination":"/proc","type":"proc"}],"linux":{"namespaces":[{"type":"mount"},{"type":"pid","path":"/proc/1/ns/pid"}],"maskedPaths":["/proc/../proc/kcore","/a/b",""],"readonlyPaths":["/proc/sys","proc"]}}`,
+		`{"process":{"args":["a"],"cwd":"/","selinuxLabel":"l","capabilities":{"inheritable":["CAP_CHOWN"]}},"root":{"path":"r","readonly":true},"mounts":[{"destination":"/dev","type":"devtmpfs"},{"destination":"/p","source":"v","options":["rbind","ro","rro"]}],"linux":{"sysctl":{"net.ipv4.ip_forward":"1","kernel/core_pattern":"|x"},"namespaces":[{"type":"mount"},{"type":"network"},{"type":"pid","path":"x"},{"type":"user","path":"y"}]}}`,
+		`{"process":{"args":["`+strings.Repeat("A", 70000)+`"],"cwd":"/"},"root":{"path":"r"},"hostname":"h","linux":{"cgroupsPath":"/../..","uidMappings":[{"containerID":0,"hostID":4294967295,"size":4294967295}],"gidMappings":[{"size":1},{"size":1}],"namespaces":[{"type":"mount"},{"type":"user"},{"type":"uts"}],"devices":[{"path":"/dev/../../x","type":"b","major":4096,"minor":-1},{"path":"dev/null","type":"p"}]}}`,
 	} {
 		f.Add([]byte(text))
 	}
