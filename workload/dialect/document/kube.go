@@ -526,7 +526,7 @@ func writeKube(w *writing) ([]byte, error) {
 	for i := range w.Env {
 		if w.Env[i].Value != nil && w.Env[i].Name != "" {
 			e := take(&w.Env[i])
-			env = append(env, tree.Object{{Key: "name", Value: e.Name}, {Key: "value", Value: strings.ReplaceAll(*e.Value, "$", "$$")}})
+			env = append(env, tree.Object{{Key: "name", Value: e.Name}, {Key: "value", Value: keep(*e.Value)}})
 		}
 	}
 	c.Say("env", env)
@@ -548,13 +548,25 @@ func writeKube(w *writing) ([]byte, error) {
 	return tree.Object{{Key: "apiVersion", Value: "v1"}, {Key: "kind", Value: "Pod"}, {Key: "metadata", Value: meta}, {Key: "spec", Value: spec}}.YAML()
 }
 
-// kept writes $ so that the kubelet leaves it alone.
-func kept(args []string) []string {
-	out := slices.Clone(args)
+// kept writes texts so that the kubelet leaves them as they are.
+func kept(texts []string) []string {
+	out := slices.Clone(texts)
 	for i := range out {
-		out[i] = strings.ReplaceAll(out[i], "$", "$$")
+		out[i] = keep(out[i])
 	}
 	return out
+}
+
+// keep doubles a $ where one alone would begin something: before ( and $. (Others stay, for Podman, which fills nothing in.)
+func keep(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		b.WriteByte(s[i])
+		if s[i] == '$' && i+1 < len(s) && (s[i+1] == '(' || s[i+1] == '$') {
+			b.WriteByte('$')
+		}
+	}
+	return b.String()
 }
 
 // kubeSignals are the names that lifecycle.stopSignal takes.

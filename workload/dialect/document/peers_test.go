@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"porthole/caps"
 	"porthole/workload"
 )
 
@@ -113,7 +114,7 @@ services:
     volumes: ["./a:/a:ro", "/b:/b", {type: tmpfs, target: /m, tmpfs: {size: 1048576}}, {type: bind, source: /c, target: /c, bind: {propagation: rslave}}]
 `)
 	g := made{rand.New(rand.NewPCG(7, 8))}
-	for range 12 {
+	for range 4 {
 		w := g.workload()
 		w.Security.SeccompDoc, w.Security.Seccomp = nil, g.maybe("unconfined")
 		w.Env, w.Labels = nil, nil // it sorts them, and joins those of one name
@@ -193,6 +194,78 @@ func TestBwrap(t *testing.T) {
 		out, err := exec.Command("sh", "-c", string(text)).CombinedOutput()
 		if want := "it's $A box 1000\nCapBnd:\t0000000000000001\n/tmp\n"; err != nil || string(out) != want {
 			t.Errorf("%v: %s\nwant %s\n%s", err, out, want, text)
+		}
+	}
+}
+
+// What podman generates of a container says the same to us as the line that made it, and a pod that we wrote it plays:
+// the container that it makes has what the workload asked for. Nothing is started.
+func TestPodman(t *testing.T) {
+	peer(t, "podman")
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: an ordinary user's podman wants a session")
+	}
+	dir := t.TempDir()
+	podman := func(args ...string) string {
+		t.Helper()
+		cmd := exec.Command("podman", append([]string{"--root", dir + "/root", "--runroot", dir + "/run", "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs"}, args...)...)
+		var failed strings.Builder
+		cmd.Stderr = &failed
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("podman %s: %v: %s", args[0], err, failed.String())
+		}
+		return string(out)
+	}
+	if err := os.WriteFile(dir+"/true", []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	tar, err := exec.Command("tar", "-C", dir, "-c", "true").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(dir+"/box.tar", tar, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	podman("import", "-q", dir+"/box.tar", "localhost/box:1")
+	// Cleaned up by podman itself, since its storage may hold mounts.
+	t.Cleanup(func() { podman("rm", "-a", "-f"); podman("rmi", "-a", "-f") })
+
+	line := []string{"--name", "web", "--cap-add", "SYS_PTRACE", "--cap-drop", "KILL", "--user", "1000:5", "-e", "A=b c", "-w", "/tmp", "--memory", "64m", "--tty",
+		"--security-opt", "no-new-privileges", "-v", "/srv:/data:ro", "--entrypoint", `["sh","-x"]`, "localhost/box:1", "-c", "true"}
+	podman(append([]string{"create"}, line...)...)
+	made := podman("kube", "generate", "web")
+	podman("rm", "web")
+	w, _, err := kube().Read([]byte(made), caller)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, made)
+	}
+	got := fmt.Sprint(w.User, w.Args, w.Entrypoint, w.Dir, w.TTY, w.Limits.Memory, *w.Security.NoNewPrivs, w.Mounts[0].Source, w.Mounts[0].Target, w.Mounts[0].ReadOnly, *w.Env[0].Value)
+	if want := fmt.Sprint("1000:5", []string{"-c", "true"}, []string{"sh", "-x"}, "/tmp", true, 64<<20, true, "/srv", "/data", true, "b c"); got != want {
+		t.Errorf("of what podman generates, we read\n%s, want\n%s\n%s", got, want, made)
+	}
+	if set := capSet(w); !set.Has(caps.CAP_SYS_PTRACE) || set.Has(caps.CAP_KILL) {
+		t.Errorf("capabilities: %s\n%s", set, made)
+	}
+
+	if _, err := os.Stat("/usr/libexec/podman/catatonit"); err != nil {
+		t.Skip("podman plays no pods without catatonit")
+	}
+	text, _, err := kube().Write(workload.Workload{Name: "pod", Image: "localhost/box:1", Entrypoint: []string{"sh"}, Args: []string{"-c", "$HOME x"}, Dir: "/tmp", User: "1000:5",
+		Env: []workload.EnvVar{{Name: "A", Value: ptr("b $c")}}, Root: workload.Root{ReadOnly: true}, Mounts: []workload.Mount{{Type: workload.Bind, Source: dir, Target: "/data", ReadOnly: true}},
+		Security: workload.Security{CapAdd: []string{"SYS_PTRACE"}, CapDrop: []string{"KILL"}, NoNewPrivs: ptr(true), Seccomp: "unconfined"}, Limits: workload.Limits{Memory: 64 << 20}}, nobody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(dir+"/pod.yaml", text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	podman("play", "kube", "--start=false", dir+"/pod.yaml")
+	format := `{{.Config.User}}|{{.Config.WorkingDir}}|{{.Config.Env}}|{{.HostConfig.ReadonlyRootfs}}|{{.HostConfig.Memory}}|{{.HostConfig.CapAdd}}|{{.HostConfig.CapDrop}}|{{.HostConfig.SecurityOpt}}|{{.Config.Entrypoint}}|{{.Config.Cmd}}`
+	have := podman("inspect", "--type", "container", "--format", format, "pod-pod")
+	for _, want := range []string{"1000:5|/tmp|", "A=b $c", "|true|67108864|", "CAP_SYS_PTRACE", "CAP_KILL", "no-new-privileges", "|sh|", "[-c $HOME x]"} {
+		if !strings.Contains(have, want) {
+			t.Errorf("podman made of it %s; want %s in it\n%s", have, want, text)
 		}
 	}
 }

@@ -74,7 +74,7 @@ func (g made) yes() bool { return g.IntN(3) == 0 }
 func one[T any](g made, from ...T) T { return from[g.IntN(len(from))] }
 
 func (g made) word() string {
-	letters := []rune("abcXYZ019_-. ,=:;'\"\\é/$%{}#@!|~*\t")
+	letters := []rune("abcXYZ019_-. ,=:;'\"\\é/$%{}#@!|~*\t$$((")
 	var b strings.Builder
 	b.WriteByte("abcd1"[g.IntN(5)])
 	for range g.IntN(9) {
@@ -276,13 +276,13 @@ func without(w workload.Workload, losses []Loss) (workload.Workload, map[string]
 	}
 	at := map[string][]int{}
 	w = clone(w)
-	w.Mounts = keep(w.Mounts, "Mounts", gone, at)
-	w.Devices = keep(w.Devices, "Devices", gone, at)
-	w.Env = keep(w.Env, "Env", gone, at)
+	w.Mounts = those(w.Mounts, "Mounts", gone, at)
+	w.Devices = those(w.Devices, "Devices", gone, at)
+	w.Env = those(w.Env, "Env", gone, at)
 	return w, at
 }
 
-func keep[T any](all []T, name string, gone map[string]bool, at map[string][]int) (out []T) {
+func those[T any](all []T, name string, gone map[string]bool, at map[string][]int) (out []T) {
 	for i, e := range all {
 		if !gone[fmt.Sprintf("%s[%d]", name, i)] {
 			out = append(out, e)
