@@ -7,7 +7,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 export CGO_ENABLED = 0
 
-.PHONY: all build demo test test-vm test-root test-rootless test-why test-clients lint generate bench bench-oci man setup clean
+.PHONY: all build demo test test-vm test-root test-rootless test-why test-clients test-conformance lint generate bench bench-oci man setup clean
 
 all: build
 
@@ -42,6 +42,10 @@ test-why: build setup
 # Docker, Podman and containerd, started here, with porthole-oci as their runtime and with others.
 test-clients: setup
 	@.ci/clients
+
+# The validation programs of OCI's runtime-tools over porthole-oci, runc and crun: the table in docs/conformance.md.
+test-conformance: setup
+	@.ci/conformance
 
 lint:
 	@.ci/lint

@@ -178,7 +178,8 @@ func (b *builder) substitute(m specs.Mount, o *mountOptions) specs.Mount {
 }
 
 // openSources opens ahead of their turn the sources that could not be opened then: those that
-// keep an eye on the host's mounts (shared, slave), before the child cuts itself off from them;
+// keep an eye on the host's mounts (shared, slave), before the child cuts itself off from them; those
+// to be id-mapped, before it enters a user namespace in which it may not;
 // and all of them where the child becomes someone else and could not reach them any more. The
 // parent does that for it, with its own rights.
 func (b *builder) openSources() error {
@@ -217,7 +218,7 @@ func (b *builder) openSourcesHere() error {
 	for i, m := range b.s.Mounts {
 		b.refer("mounts[%d]", i)
 		o := b.options[i]
-		if m = b.substitute(m, &o); o.bind && (b.mappedRoot() || !b.heeds && !b.foreign && o.propagation&(msShared|msSlave) != 0) {
+		if m = b.substitute(m, &o); o.bind && (b.mappedRoot() || o.idMap && b.joinsUser() || !b.heeds && !b.foreign && o.propagation&(msShared|msSlave) != 0) {
 			b.clone[i] = b.bindSource(m, o, true)
 		}
 	}

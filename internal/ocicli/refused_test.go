@@ -146,6 +146,7 @@ func TestRefused(t *testing.T) {
 		{"linux.cgroupsPath", linux(func(l *specs.Linux) { l.CgroupsPath = "/a/../../b" })},
 		{"linux.resources.memory.limit", resources(specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: new(int64(-7))}})},
 		{"linux.resources.memory", resources(specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: &many, Swap: new(int64(1))}})},
+		//lint:ignore SA1019 it is refused
 		{"linux.resources.memory.kernel", resources(specs.LinuxResources{Memory: &specs.LinuxMemory{Kernel: &many}})},
 		{"linux.resources.cpu", resources(specs.LinuxResources{CPU: &specs.LinuxCPU{Quota: new(int64(1)), Period: new(uint64(1))}})},
 		{"linux.resources.cpu.cpus", resources(specs.LinuxResources{CPU: &specs.LinuxCPU{Cpus: "9000"}})},
@@ -189,7 +190,8 @@ func TestRefused(t *testing.T) {
 		{"linux.seccomp.syscalls[1].args[0].op", rule(specs.LinuxSyscall{Names: []string{"dup"}, Action: specs.ActErrno, Args: []specs.LinuxSeccompArg{{Op: "SCMP_CMP_LIKE"}}})},
 		{"linux.seccomp.listenerPath", rule(specs.LinuxSyscall{Names: []string{"dup"}, Action: specs.ActNotify})},
 		{"linux.seccomp", rule(specs.LinuxSyscall{Names: []string{"execve"}, Action: specs.ActErrno})},
-		{"hooks.prestart[0].path", hooks(specs.Hooks{Prestart: []specs.Hook{{Path: "hook"}}})}, //lint:ignore SA1019 engines still use prestart
+		//lint:ignore SA1019 engines still use prestart
+		{"hooks.prestart[0].path", hooks(specs.Hooks{Prestart: []specs.Hook{{Path: "hook"}}})},
 		{"hooks.createRuntime[0].path", hooks(specs.Hooks{CreateRuntime: []specs.Hook{{}}})},
 		{"hooks.createContainer[0].timeout", hooks(specs.Hooks{CreateContainer: []specs.Hook{{Path: "/bin/true", Timeout: new(0)}}})},
 		{"hooks.startContainer[0].timeout", hooks(specs.Hooks{StartContainer: []specs.Hook{{Path: "/bin/true", Timeout: new(-1)}}})},

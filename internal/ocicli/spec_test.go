@@ -445,6 +445,41 @@ func TestNamespacePaths(t *testing.T) {
 	}
 }
 
+// A user namespace that exists may be shared as well, and its ids serve a mount.
+func TestUserNamespacePath(t *testing.T) {
+	one, h := newHouse(t), newHouse(t)
+	one.open()
+	h.open()
+	ids := []specs.LinuxIDMapping{{HostID: 70000, Size: 1000}}
+	one.config(func(s *specs.Spec) {
+		s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
+		s.Linux.UIDMappings, s.Linux.GIDMappings = ids, ids
+	}, "sleep", "100")
+	one.must("run", "-d", "first")
+	defer one.must("delete", "-f", "first")
+	space := fmt.Sprintf("/proc/%d/ns/user", one.stands("first").Pid)
+	src := t.TempDir()
+	if err := os.Chmod(src, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []string{"m", "n"} { // where its root may make none
+		if err := os.Mkdir(filepath.Join(h.bundle, "rootfs", d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.group += "-second"
+	h.config(func(s *specs.Spec) {
+		s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace, Path: space})
+		s.Mounts = append(s.Mounts, specs.Mount{Destination: "/m", Source: src, Options: []string{"bind", "idmap"}},
+			specs.Mount{Destination: "/n", Source: src, Options: []string{"bind"}})
+	}, "sh", "-c", "readlink /proc/self/ns/user; cat /proc/self/uid_map; busybox stat -c %u /m /n")
+	theirs, _ := os.Readlink(space)
+	if got, want := strings.Join(strings.Fields(h.must("run", "second")), " "), theirs+" 0 70000 1000 0 65534"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	h.empty()
+}
+
 // Without a mount namespace of its own a container has its root all the same, leaves no mount behind, and lets join.
 func TestSharedMounts(t *testing.T) {
 	h := newHouse(t)
@@ -492,6 +527,12 @@ func TestSharedMounts(t *testing.T) {
 		t.Errorf("the machine's mounts have changed:\n%s", now)
 	}
 	h.must("delete", "-f", "c")
+	for _, p := range []string{"rslave", "rshared", "unbindable"} {
+		h.config(func(s *specs.Spec) { s.Linux.Namespaces, s.Hostname, s.Linux.RootfsPropagation = nil, "", p }, "ls", "/")
+		if out := h.must("run", "c"); !strings.HasPrefix(out, "bin\n") {
+			t.Errorf("%s: %s", p, out)
+		}
+	}
 	if now := mountsNow(t); now != before {
 		t.Errorf("the machine's mounts have changed:\n%s", now)
 	}
