@@ -22,16 +22,20 @@ func main() {
 }
 
 func run(args []string) error {
-	parts := []func(*bench) error{(*bench).starts, (*bench).execs, (*bench).many, (*bench).filters}
+	parts := []func(*bench) error{(*bench).starts, (*bench).execs, (*bench).many, (*bench).filters, (*bench).explained, (*bench).watched}
 	switch {
 	case len(args) == 2 && args[0] == "floor":
 		return floor(args[1])
+	case len(args) > 1 && args[0] == "own":
+		return own(args[1:])
+	case len(args) == 3 && args[0] == "why":
+		parts, args = []func(*bench) error{(*bench).explained, (*bench).watched}, args[1:]
 	case len(args) == 2 && args[0] == "calls":
 		return calls(args[1] == "filtered")
 	case len(args) == 3 && args[0] == "oci":
 		parts, args = oci, args[1:]
 	case len(args) != 2:
-		return fmt.Errorf("usage: bench [oci] PORTHOLE ROUNDS (as root)")
+		return fmt.Errorf("usage: bench [oci|why] PORTHOLE ROUNDS (as root)")
 	}
 	rounds, err := strconv.Atoi(args[1])
 	if err != nil || rounds < 1 {
