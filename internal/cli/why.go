@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -148,6 +149,10 @@ another machine.`,
 					return err
 				}
 				return a.look(cmd.Context(), pid, s, q)
+			}
+			if slices.ContainsFunc(args[1:], func(f string) bool { return f == "--watch" || strings.HasPrefix(f, "--syscall") }) {
+				_, err := lab.Find(args[0]) // asked of a container, and none is called so
+				return err
 			}
 		}
 		if s.syscall != "" && len(args) == 0 {
