@@ -9,48 +9,45 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-var schedPolicies = map[specs.LinuxSchedulerPolicy]uint32{
-	specs.SchedOther: 0, specs.SchedFIFO: 1, specs.SchedRR: 2, specs.SchedBatch: 3, specs.SchedISO: 4, specs.SchedIdle: 5, specs.SchedDeadline: 6,
-}
-
-var schedFlags = map[specs.LinuxSchedulerFlag]uint64{
-	specs.SchedFlagResetOnFork: schedResetOnFork, specs.SchedFlagReclaim: 0x02, specs.SchedFlagDLOverrun: 0x04, specs.SchedFlagKeepPolicy: 0x08,
-	specs.SchedFlagKeepParams: 0x10, specs.SchedFlagUtilClampMin: 0x20, specs.SchedFlagUtilClampMax: 0x40,
-}
-
-const schedResetOnFork = 0x01
-
-var ioClasses = map[specs.IOPriorityClass]int{specs.IOPRIO_CLASS_RT: 1, specs.IOPRIO_CLASS_BE: 2, specs.IOPRIO_CLASS_IDLE: 3}
+// The policies by number, the flags by bit, and the classes by number (include/uapi/linux: sched.h, ioprio.h).
+var (
+	schedPolicies = [...]specs.LinuxSchedulerPolicy{specs.SchedOther, specs.SchedFIFO, specs.SchedRR, specs.SchedBatch, specs.SchedISO, specs.SchedIdle, specs.SchedDeadline}
+	schedFlags    = [...]specs.LinuxSchedulerFlag{
+		specs.SchedFlagResetOnFork, specs.SchedFlagReclaim, specs.SchedFlagDLOverrun, specs.SchedFlagKeepPolicy,
+		specs.SchedFlagKeepParams, specs.SchedFlagUtilClampMin, specs.SchedFlagUtilClampMax,
+	}
+	ioClasses = [...]specs.IOPriorityClass{"", specs.IOPRIO_CLASS_RT, specs.IOPRIO_CLASS_BE, specs.IOPRIO_CLASS_IDLE}
+)
 
 // scheduler sets struct sched_attr (linux/sched/types.h), and the priority of input and output.
 func (b *builder) scheduler() error {
 	defer func() { b.from = "" }()
 	if s := b.s.Process.Scheduler; s != nil {
-		policy, ok := schedPolicies[s.Policy]
-		if !ok {
+		policy := slices.Index(schedPolicies[:], s.Policy)
+		if policy < 0 {
 			return fmt.Errorf("process.scheduler.policy: %q is unknown", s.Policy)
 		}
 		var flags uint64
 		for i, f := range s.Flags {
-			bit, ok := schedFlags[f]
-			if !ok {
+			bit := slices.Index(schedFlags[:], f)
+			if bit < 0 {
 				return fmt.Errorf("process.scheduler.flags[%d]: %q is unknown", i, f)
 			}
-			flags |= bit
+			flags |= 1 << bit
 		}
 		// The kernel takes these as they come and uses what it likes (__setparam_fair, kernel/sched/syscalls.c).
 		if s.Nice < -20 || s.Nice > 19 {
 			return fmt.Errorf("process.scheduler.nice: %d: want -20 to 19", s.Nice)
 		}
 		b.refer("process.scheduler")
-		attr := halfWords(48, policy, uint32(flags), 0, uint32(s.Nice), uint32(s.Priority))
+		attr := halfWords(48, uint32(policy), uint32(flags), 0, uint32(s.Nice), uint32(s.Priority))
 		attr.Bytes = append(attr.Bytes, words(s.Runtime, s.Deadline, s.Period).Bytes...)
 		b.call("sched_setattr", 0, attr, 0).because("process.scheduler: " + string(s.Policy)).tag("sched")
 	}
 	if p := b.s.Process.IOPriority; p != nil {
-		class, ok := ioClasses[p.Class]
+		class := slices.Index(ioClasses[:], p.Class)
 		switch {
-		case !ok:
+		case class <= 0:
 			return fmt.Errorf("process.ioPriority.class: %q: want IOPRIO_CLASS_RT, IOPRIO_CLASS_BE or IOPRIO_CLASS_IDLE", p.Class)
 		case p.Priority < 0 || p.Priority > 7:
 			return fmt.Errorf("process.ioPriority.priority: %d: want 0 to 7", p.Priority)
@@ -67,12 +64,7 @@ func ownSchedule(s *specs.Scheduler) bool {
 	if s == nil {
 		return false
 	}
-	for _, f := range s.Flags {
-		if schedFlags[f] == schedResetOnFork {
-			return true
-		}
-	}
-	return s.Policy == specs.SchedDeadline
+	return s.Policy == specs.SchedDeadline || slices.Contains(s.Flags, specs.SchedFlagResetOnFork)
 }
 
 // persona sets linux.personality, and memory linux.memoryPolicy: both pass on to the program and all that it starts.
@@ -92,22 +84,21 @@ func (b *builder) persona() error {
 	return nil
 }
 
-// The modes and flags of set_mempolicy(2) (include/uapi/linux/mempolicy.h).
-var memoryModes = map[specs.MemoryPolicyModeType]uint64{
-	specs.MpolDefault: 0, specs.MpolPreferred: 1, specs.MpolBind: 2, specs.MpolInterleave: 3, specs.MpolLocal: 4,
-	specs.MpolPreferredMany: 5, specs.MpolWeightedInterleave: 6,
-}
-
-var memoryFlags = map[specs.MemoryPolicyFlagType]uint64{
-	specs.MpolFStaticNodes: 1 << 15, specs.MpolFRelativeNodes: 1 << 14, specs.MpolFNumaBalancing: 1 << 13,
-}
+// The modes of set_mempolicy(2) by number, and its flags from bit 13 on (include/uapi/linux/mempolicy.h).
+var (
+	memoryModes = [...]specs.MemoryPolicyModeType{
+		specs.MpolDefault, specs.MpolPreferred, specs.MpolBind, specs.MpolInterleave, specs.MpolLocal,
+		specs.MpolPreferredMany, specs.MpolWeightedInterleave,
+	}
+	memoryFlags = [...]specs.MemoryPolicyFlagType{specs.MpolFNumaBalancing, specs.MpolFRelativeNodes, specs.MpolFStaticNodes}
+)
 
 // MemoryPolicies lists, sorted, the modes and flags of linux.memoryPolicy.
 func MemoryPolicies() (modes, flags []string) {
-	for m := range memoryModes {
+	for _, m := range memoryModes {
 		modes = append(modes, string(m))
 	}
-	for f := range memoryFlags {
+	for _, f := range memoryFlags {
 		flags = append(flags, string(f))
 	}
 	slices.Sort(modes)
@@ -120,16 +111,17 @@ func (b *builder) memory() error {
 	if p == nil {
 		return nil
 	}
-	mode, ok := memoryModes[p.Mode]
-	if !ok {
+	number := slices.Index(memoryModes[:], p.Mode)
+	if number < 0 {
 		return fmt.Errorf("linux.memoryPolicy.mode: %q is unknown", p.Mode)
 	}
+	mode := uint64(number)
 	for i, f := range p.Flags {
-		bit, ok := memoryFlags[f]
-		if !ok {
+		bit := slices.Index(memoryFlags[:], f)
+		if bit < 0 {
 			return fmt.Errorf("linux.memoryPolicy.flags[%d]: %q is unknown", i, f)
 		}
-		mode |= bit
+		mode |= 1 << (13 + bit)
 	}
 	nodes, err := bitList(p.Nodes)
 	if err != nil {
