@@ -222,7 +222,8 @@ func (a *app) explain(ctx context.Context, r dialect.Run, q answering) error {
 	if err != nil {
 		return err
 	}
-	l := &lab.Lab{Workload: r.Workload, Run: runner(quiet, true), With: lab.Sort(q.with), Cache: a.traceCache(), Limit: q.limit}
+	l := &lab.Lab{Workload: r.Workload, Run: runner(quiet, true), With: lab.Sort(q.with), Cache: a.traceCache(), Limit: q.limit, Keep: true}
+	defer l.Close()
 	first, failed := l.First(ctx, runner(e, r.Remove), [3]*os.File{os.Stdin, os.Stdout, os.Stderr})
 	if failed != nil {
 		if l.Base().Spec == nil || first.Exit == fast.ExitOurs || first.Exit == 0 {

@@ -41,7 +41,8 @@ func (a *app) explainLast(ctx context.Context, q answering) error {
 		w.Stdin = false
 		fmt.Fprintln(os.Stderr, "  what it read from standard input was not kept: it reads nothing now")
 	}
-	l := &lab.Lab{Workload: w, Run: runner(e, true), With: lab.Sort(q.with), Cache: a.traceCache(), Limit: q.limit}
+	l := &lab.Lab{Workload: w, Run: runner(e, true), With: lab.Sort(q.with), Cache: a.traceCache(), Limit: q.limit, Keep: true}
+	defer l.Close()
 	if !q.noRun && !q.yes {
 		base, err := e.Config(ctx, w)
 		if err != nil {

@@ -17,6 +17,7 @@ import (
 
 	"porthole/event"
 	"porthole/internal/engine/container"
+	"porthole/internal/host/trace"
 	"porthole/why"
 	"porthole/workload"
 )
@@ -35,6 +36,10 @@ type Lab struct {
 	// Limit ends a repetition that takes longer. 0: five times what the first run took, and
 	// between five seconds and a minute.
 	Limit time.Duration
+
+	// Keep has one watcher watch all runs: loading its programs takes longer than most runs. Close ends it.
+	Keep bool
+	idle *trace.Watcher
 
 	base  container.Config // what the first run was made of
 	first why.Outcome
@@ -61,6 +66,16 @@ func (l *Lab) First(ctx context.Context, run Runner, std [3]*os.File) (why.Outco
 	}
 	l.first = o
 	return o, err
+}
+
+// Close ends what Keep kept.
+func (l *Lab) Close() error {
+	if l.idle == nil {
+		return nil
+	}
+	w := l.idle
+	l.idle = nil
+	return w.Close()
 }
 
 // Base is the configuration that the first run was made of.

@@ -33,6 +33,7 @@ type watch struct {
 	over   int // events beyond maxEvents
 
 	watcher *trace.Watcher
+	lab     *Lab     // that may keep an eBPF watcher for the next run
 	mounts  *os.File // the container's mount namespace: it stays until the watcher has looked at the files that were named
 	blind   error    // why nothing is seen
 }
@@ -43,7 +44,14 @@ func (l *Lab) attach(cfg *container.Config) (*watch, error) {
 	w := &watch{}
 	opt := trace.Options{See: w.see, Ring: ring, Cache: l.Cache}
 	var err error
+	if l.idle != nil && l.With != Notify {
+		w.lab, w.watcher, l.idle = l, l.idle, nil
+		w.watcher.Again(w.see)
+		cfg.Ready = w.begin
+		return w, nil
+	}
 	if l.With != Notify {
+		w.lab = l
 		w.watcher, err = trace.Attach(context.Background(), trace.Target{}, opt)
 		switch {
 		case err == nil:
@@ -53,6 +61,7 @@ func (l *Lab) attach(cfg *container.Config) (*watch, error) {
 			return w, err
 		}
 	}
+	w.lab = nil
 	w.notify(cfg, opt)
 	if err != nil && w.blind == nil {
 		w.blind = err
@@ -112,10 +121,15 @@ func (w *watch) finish() ([]event.Event, event.Sight) {
 	}
 	var s event.Sight
 	if w.watcher != nil {
-		if err := w.watcher.Close(); err != nil {
-			w.blind = err
+		if w.lab != nil && w.lab.Keep && w.watcher.Rest() == nil {
+			s = w.watcher.Sight()
+			w.lab.idle = w.watcher
+		} else {
+			if err := w.watcher.Close(); err != nil {
+				w.blind = err
+			}
+			s = w.watcher.Sight()
 		}
-		s = w.watcher.Sight()
 	}
 	if w.mounts != nil {
 		w.mounts.Close()

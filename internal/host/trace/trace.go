@@ -309,6 +309,28 @@ func (w *Watcher) Close() error {
 	return w.err
 }
 
+// Rest ends the watching of what has come to its end, once all that happened has been told; what the watcher
+// loaded into the kernel stays for Again. Not for one with a listener.
+func (w *Watcher) Rest() error {
+	w.reader.Flush()
+	<-w.done
+	w.forget()
+	return w.err
+}
+
+// Again begins anew after Rest, to watch what Add names, and tells see.
+func (w *Watcher) Again(see func(event.Event)) {
+	w.mu.Lock()
+	w.opt.See, w.done = see, make(chan struct{})
+	w.sight.Lost = -w.lost() // what was lost before is not this time's
+	w.mu.Unlock()
+	w.ids.mu.Lock()
+	w.ids.all = nil // inodes of namespaces are given out again
+	w.ids.mu.Unlock()
+	w.started.Store(false)
+	go w.read()
+}
+
 func (w *Watcher) detach() {
 	for _, fd := range w.links {
 		unix.Close(fd)
