@@ -12,7 +12,7 @@ import (
 // nothing of ours in its memory, and dies with us.
 func holdScope() (pid int, release func(), err error) {
 	p, err := launch.Start(&plan.Plan{
-		Child:      []plan.Step{{Call: "ppoll", Args: make([]plan.Arg, 4), Why: "hold the scope"}},
+		Child: []plan.Step{{Call: "ppoll", Args: make([]plan.Arg, 4), Why: "hold the scope"}},
 	}, launch.Options{})
 	if err != nil {
 		return 0, nil, fmt.Errorf("a process to hold the scope: %w", err)
