@@ -245,6 +245,12 @@ func seen(out string) map[string]string {
 	for _, k := range []string{"hostname", "etc-hostname", "env HOSTNAME"} {
 		m[k] = shortID.ReplaceAllString(m[k], "ID$1")
 	}
+	// Their order says nothing: runc writes them sorted.
+	const devices = "cgroup devices/devices.list"
+	if rules := strings.SplitAfter(m[devices], "|"); m[devices] != "" {
+		slices.Sort(rules)
+		m[devices] = strings.Join(rules, "")
+	}
 	return m
 }
 
