@@ -77,7 +77,17 @@ func TestWhole(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	// Nor does it become itself for ever.
 	put(one)
+	if err := os.Link(alone, stranger); err != nil {
+		t.Fatal(err)
+	}
+	if out, errs, code := run(alone, "version"); code != fast.ExitOurs || out != "" || !strings.Contains(errs, "this program again") {
+		t.Errorf("beside itself: %q, %q, exit code %d", out, errs, code)
+	}
+	if err := os.Remove(stranger); err != nil {
+		t.Fatal(err)
+	}
 	if out, errs, code := run(alone, "version"); code != fast.ExitOurs || out != "" || !strings.Contains(errs, stranger) {
 		t.Errorf("alone: %q, %q, exit code %d", out, errs, code)
 	}

@@ -28,6 +28,9 @@ func whole() int {
 }
 
 func becomeWhole() error {
+	if os.Args[0] == WholeName {
+		return errors.New("what stands in its place is this program again")
+	}
 	self, err := os.Open("/proc/self/exe")
 	if err != nil {
 		return err
