@@ -788,21 +788,11 @@ func composeMounts(w *writing, esc func(string) string) (volumes []any, tmpfs []
 }
 
 // What a workload says that has no word here, and why.
-var composeWordless = []Row{
-	{Member: "Limits.Ulimits", Why: "docker has no limit of address space"},
-	{Member: "Entrypoint", Why: "docker's client takes one word: the others begin the command"},
-	{Member: "Args", Why: "of an entry point of several words, they begin with the others"},
-	{Member: "Security.Seccomp", Why: "a document that no file holds can't be named; `convert --seccomp FILE` writes one"},
-	{Member: "Security.SeccompDoc", Why: "the line names a file"},
-	{Member: "Security.MaskedPaths", Why: "docker masks its own list, or with systempaths=unconfined nothing"},
-	{Member: "Security.ReadonlyPaths", Why: "docker has its own list, or with systempaths=unconfined none"},
-	{Member: "Mounts[].Options", Why: "a bind's and a volume's can't be said, and a tmpfs's only without a size, mode or ro of its own"},
-	{Member: "NS.User", Why: "docker run has --userns host alone: the daemon decides the rest"},
+var composeWordless = append([]Row{
 	{Member: "As", Why: "which release runs it the file can't say"},
-	{Member: "Mounts[].SubReadOnly", Why: "docker takes readonly with the propagation rprivate alone"},
 	{Member: "StopWait", Why: "a grace period can't be without end"},
 	{Member: "Limits.CpusetMems", Why: "Compose has cpuset alone"},
-}
+}, dockersWordless...)
 
 // What of a text is kept, in docker's words.
 var composeKept = []Row{

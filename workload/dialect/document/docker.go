@@ -220,9 +220,8 @@ func left(m, said workload.Mount) (rest workload.Mount) {
 	return rest
 }
 
-// What a workload says that has no word here, and why.
-var dockerWordless = []Row{
-	{Member: "Name", Why: "docker's names have two letters at least"},
+// What docker's words, which compose and Marathon have too, do not say of a workload, and why.
+var dockersWordless = []Row{
 	{Member: "Limits.Ulimits", Why: "docker has no limit of address space"},
 	{Member: "Entrypoint", Why: "docker's client takes one word: the others begin the command"},
 	{Member: "Args", Why: "of an entry point of several words, they begin with the others"},
@@ -232,9 +231,14 @@ var dockerWordless = []Row{
 	{Member: "Security.ReadonlyPaths", Why: "docker has its own list, or with systempaths=unconfined none"},
 	{Member: "Mounts[].Options", Why: "a bind's and a volume's can't be said, and a tmpfs's only without a size, mode or ro of its own"},
 	{Member: "NS.User", Why: "docker run has --userns host alone: the daemon decides the rest"},
-	{Member: "Mounts[].Relabel", Why: "-v alone has z and Z, and not every mount can be said so"},
 	{Member: "Mounts[].SubReadOnly", Why: "docker takes readonly with the propagation rprivate alone"},
 }
+
+// What a workload says that has no word here, and why.
+var dockerWordless = append([]Row{
+	{Member: "Name", Why: "docker's names have two letters at least"},
+	{Member: "Mounts[].Relabel", Why: "-v alone has z and Z, and not every mount can be said so"},
+}, dockersWordless...)
 
 // What of a text is kept, in docker's words.
 var dockerKept = []Row{

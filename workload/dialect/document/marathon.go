@@ -360,21 +360,11 @@ func renumber(p string, at []int) string {
 }
 
 // What a workload says that has no word here, and why.
-var marathonWordless = []Row{
-	{Member: "Limits.Ulimits", Why: "docker has no limit of address space"},
-	{Member: "Entrypoint", Why: "docker's client takes one word: the others begin the command"},
-	{Member: "Args", Why: "of an entry point of several words, they begin with the others"},
-	{Member: "Security.Seccomp", Why: "a document that no file holds can't be named; `convert --seccomp FILE` writes one"},
-	{Member: "Security.SeccompDoc", Why: "the line names a file"},
-	{Member: "Security.MaskedPaths", Why: "docker masks its own list, or with systempaths=unconfined nothing"},
-	{Member: "Security.ReadonlyPaths", Why: "docker has its own list, or with systempaths=unconfined none"},
-	{Member: "Mounts[].Options", Why: "a bind's and a volume's can't be said, and a tmpfs's only without a size, mode or ro of its own"},
-	{Member: "NS.User", Why: "docker run has --userns host alone: the daemon decides the rest"},
+var marathonWordless = append([]Row{
 	{Member: "Mounts[].Relabel", Why: "-v alone has z and Z, and not every mount can be said so"},
-	{Member: "Mounts[].SubReadOnly", Why: "docker takes readonly with the propagation rprivate alone"},
 	{Member: "As", Why: "which release runs it an app can't say"},
 	{Member: "Limits.Memory", Why: "Marathon gives 128 MiB where none is said"},
-}
+}, dockersWordless...)
 
 // What of a text is kept, in docker's words.
 var marathonKept = []Row{
