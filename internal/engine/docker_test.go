@@ -514,6 +514,11 @@ func (e *Engine) beside(t *testing.T, args []string) map[string]string {
 		run.Workload.As = "docker:20.10.24"
 		out, err = e.output(run)
 	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("porthole wrote %d bytes, at the end %q; error %v", len(out), out[max(0, len(out)-80):], err)
+		}
+	})
 	return outcome(out, err)
 }
 
