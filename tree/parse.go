@@ -35,7 +35,7 @@ func Parse(text []byte) ([]*Node, error) {
 		docs, yamlErr := parseYAML(text)
 		if yamlErr != nil {
 			if syntax != nil {
-				line, column := place(text, syntax.Offset)
+				line, column := (&making{text: text}).place(syntax.Offset)
 				return nil, &Error{Line: line, Column: column, Msg: "neither JSON (" + syntax.Error() + ") nor YAML"}
 			}
 			return nil, yamlErr
@@ -45,16 +45,26 @@ func Parse(text []byte) ([]*Node, error) {
 	return parseYAML(text)
 }
 
-func place(text []byte, off int64) (line, column int) {
-	before := text[:min(int(off), len(text))]
-	return bytes.Count(before, []byte("\n")) + 1, len(before) - (bytes.LastIndexByte(before, '\n') + 1)
-}
-
-// making are the nodes of one document being made.
+// making are the nodes of one text being made.
 type making struct {
 	text   []byte
 	values int
+	paths  int // bytes of their paths
 	err    *Error
+
+	read, line, start int // how far lines are counted, how many have ended by there, and where the last begins
+}
+
+// place is the line and column of the byte before off. It counts from where it was asked last: what is asked next lies
+// behind that.
+func (m *making) place(off int64) (line, column int) {
+	for m.read < min(int(off), len(m.text)) {
+		if m.text[m.read] == '\n' {
+			m.line, m.start = m.line+1, m.read+1
+		}
+		m.read++
+	}
+	return m.line + 1, m.read - m.start
 }
 
 func (m *making) node(path string, line, column int, kind Kind, depth int) (*Node, error) {
@@ -63,6 +73,9 @@ func (m *making) node(path string, line, column int, kind Kind, depth int) (*Nod
 	}
 	if depth > MaxDepth {
 		return nil, &Error{line, column, "", fmt.Sprintf("more than %d lists and maps in one another (MaxDepth)", MaxDepth)}
+	}
+	if m.paths += len(path); m.paths > MaxPaths {
+		return nil, &Error{line, column, "", fmt.Sprintf("keys so long that its values' paths come to more than %d bytes (MaxPaths)", MaxPaths)}
 	}
 	return &Node{Path: path, Line: line, Column: column, Kind: kind, err: &m.err}, nil
 }
@@ -244,7 +257,7 @@ func parseJSON(text []byte) (*Node, error) {
 		return nil, err
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		line, column := place(text, dec.InputOffset())
+		line, column := m.place(dec.InputOffset())
 		return nil, &Error{Line: line, Column: column, Msg: "more follows behind the JSON value"}
 	}
 	return n, nil
@@ -258,10 +271,7 @@ func (m *making) fromJSON(dec *json.Decoder, path string, depth int) (*Node, err
 		}
 		return nil, err
 	}
-	line, column := 0, 0
-	if m.values < 10_000 { // beyond, counting lines would take longer than reading
-		line, column = place(m.text, dec.InputOffset())
-	}
+	line, column := m.place(dec.InputOffset())
 	n, err := m.node(path, line, column, Null, depth)
 	if err != nil {
 		return nil, err

@@ -2,7 +2,8 @@
 // writes such values. What a text may ask of memory is bounded: see the limits.
 //
 // Reading never stops at the first value of a wrong kind: the Node in hand answers with nothing, and the first such
-// mistake is the Doc's error. What nobody looked at is in Unread: so a reader of a dialect can't ignore a member in silence.
+// mistake is its document's error (Node.Err). What nobody looked at is in Unread: so a reader of a dialect can't ignore
+// a member in silence.
 //
 // Start here; parse.go reads, write.go writes.
 package tree
@@ -18,9 +19,10 @@ import (
 
 // Limits of what Parse takes.
 const (
-	MaxBytes  = 4 << 20 // of text
-	MaxDepth  = 64      // of lists and maps in one another
-	MaxValues = 200_000 // with every alias written out
+	MaxBytes  = 4 << 20  // of text
+	MaxDepth  = 64       // of lists and maps in one another
+	MaxValues = 200_000  // with every alias written out
+	MaxPaths  = 64 << 20 // bytes of all their paths: a long key stands in that of each value beneath it
 )
 
 // Kind says what a Node is.
@@ -173,14 +175,6 @@ func (n *Node) Members() iter.Seq2[string, *Node] {
 	}
 }
 
-// Keys are a map's, in its order. It does not count as a look.
-func (n *Node) Keys() []string {
-	if n == nil {
-		return nil
-	}
-	return slices.Clone(n.keys)
-}
-
 // List returns a list's elements.
 func (n *Node) List() []*Node {
 	if !n.is(List) {
@@ -191,11 +185,7 @@ func (n *Node) List() []*Node {
 
 // Text is a scalar as it was written.
 func (n *Node) Text() string {
-	if n == nil || n.Kind == Null {
-		n.is(Text)
-		return ""
-	}
-	if n.Kind == List || n.Kind == Map {
+	if n == nil || n.Kind == Null || n.Kind == List || n.Kind == Map {
 		n.is(Text)
 		return ""
 	}
@@ -219,16 +209,13 @@ func (n *Node) Bool() *bool {
 	}
 	n.seen = true
 	yes := false
-	switch strings.ToLower(n.text) {
+	switch strings.ToLower(n.text) { // "" of a list and a map
 	case "true", "yes", "on":
 		yes = true
 	case "false", "no", "off":
 	default:
 		n.Fail("want true or false, not %s", n.shown())
 		return nil
-	}
-	if n.Kind == List || n.Kind == Map {
-		n.Fail("want true or false, not %s", n.Kind)
 	}
 	return &yes
 }
@@ -394,5 +381,9 @@ func (n *Node) Shape() string {
 	case n.up.open:
 		return join(n.up.Shape(), "*")
 	}
-	return join(n.up.Shape(), n.up.keys[slices.Index(n.up.items, n)])
+	key := n.Path
+	if n.up.Path != "" {
+		key = key[len(n.up.Path)+1:] // see join
+	}
+	return join(n.up.Shape(), key)
 }

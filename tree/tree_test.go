@@ -86,6 +86,55 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
+// A node knows where it stands and what it is called, in YAML and JSON, merged or not, however many there are.
+func TestPlaces(t *testing.T) {
+	var many strings.Builder
+	many.WriteString("{\"long\": \"" + strings.Repeat("x", 100_000) + "\",\n")
+	for i := range 20_000 {
+		fmt.Fprintf(&many, "\"k%d\": %d,\n", i, i)
+	}
+	many.WriteString("\"last\": [{\"deep\": true}]}")
+	n := parse(t, many.String())
+	deep := n.Get("last").List()[0].Get("deep")
+	if k := n.Get("k19999"); k.Line != 20_001 || k.Shape() != "k19999" || *k.Int() != 19_999 {
+		t.Errorf("%s on line %d is %s", k.Shape(), k.Line, k.Short())
+	}
+	if deep.Line != 20_002 || deep.Shape() != "last[].deep" || n.Len() != 20_002 {
+		t.Errorf("%s on line %d of %d members", deep.Shape(), deep.Line, n.Len())
+	}
+	n = parse(t, "one: &a {in: {x: 1}}\ntwo: {<<: [*a, {y: 2}]}\nfree: {b: 1, c: 2}\n")
+	if x := n.At("two", "in", "x"); x.Path != "two.in.x" || x.Shape() != "two.in.x" {
+		t.Errorf("merged: %s, %s", x.Path, x.Shape())
+	}
+	if !n.Get("two").Has("y") || n.Get("one").Has("y") {
+		t.Error("a merge that is a list of maps")
+	}
+	var got []string
+	for k, v := range n.Get("free").Members() {
+		got = append(got, k+"="+v.Text()+" "+v.Shape())
+	}
+	if want := []string{"b=1 free.*", "c=2 free.*"}; !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+}
+
+// What a text may ask of memory is bounded.
+func TestLimits(t *testing.T) {
+	for name, c := range map[string]struct{ text, limit string }{
+		"bytes":               {strings.Repeat(" ", MaxBytes+1), "MaxBytes"},
+		"lists in lists":      {strings.Repeat("[", MaxDepth+2) + strings.Repeat("]", MaxDepth+2), "MaxDepth"},
+		"values":              {"[" + strings.Repeat("1,", MaxValues) + "1]", "MaxValues"},
+		"an alias in itself":  {"a: &a [*a]", "MaxDepth"},
+		"a key's length":      {`{"` + strings.Repeat("k", 1<<20) + `": [` + strings.Repeat("1,", 100) + "1]}", "MaxPaths"},
+		"keys in one another": {strings.Repeat(`{"`+strings.Repeat("k", 60_000)+`": `, 60) + "1" + strings.Repeat("}", 60), "MaxPaths"},
+	} {
+		_, err := Parse([]byte(c.text))
+		if err == nil || !strings.Contains(err.Error(), c.limit) {
+			t.Errorf("%s: %v; want %s", name, err, c.limit)
+		}
+	}
+}
+
 func TestNumbers(t *testing.T) {
 	for s, ok := range map[string]bool{"1": true, "-1.5": true, "0x10": true, "0o17": true, "1e9": true, "": false, "1/2": false, "1e99": false, "1_0": false,
 		"x": false, "1p5": false, strings.Repeat("9", 65): false} {
@@ -123,6 +172,16 @@ func TestRoundTrip(t *testing.T) {
 				t.Fatalf("%q was written as no text:\n%s", w, text)
 			}
 		}
+	}
+	var o Object
+	o.Put("a", 1)
+	o.Put("a", 2)
+	for _, empty := range []any{nil, "", false, int64(0), []string{}, []any{}, Object{}} {
+		o.Say("b", empty)
+	}
+	o.Say("c", "x")
+	if text, err := o.YAML(); err != nil || string(text) != "a: 2\nc: x\n" {
+		t.Errorf("%s, %v", text, err)
 	}
 	text, err := Object{{"a", int64(5)}, {"b", true}, {"c", json.Number("1.50")}, {"d", nil}, {"e", Object{}}, {"f", uint64(7)}}.YAML()
 	if want := "a: 5\nb: true\nc: 1.50\nd: null\ne: {}\nf: 7\n"; err != nil || string(text) != want {
