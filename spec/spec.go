@@ -253,38 +253,39 @@ func environment(w workload.Workload, img Image, host, home string) []string {
 	if w.TTY {
 		env = append(env, "TERM=xterm")
 	}
-	at := func(name string) int {
-		return slices.IndexFunc(env, func(s string) bool { return strings.HasPrefix(s, name+"=") })
+	at := make(map[string]int, len(env)+len(w.Env)+len(img.Env)+1) // where a variable stands
+	for i, e := range env {
+		name, _, _ := strings.Cut(e, "=")
+		at[name] = i
 	}
-	said := map[string]bool{}
+	set := func(name, e string) {
+		if i, ok := at[name]; ok {
+			env[i] = e
+			return
+		}
+		at[name] = len(env)
+		env = append(env, e)
+	}
+	said := make(map[string]bool, len(w.Env))
+	const gone = "\x00" // no variable is called so
 	for _, e := range w.Env {
 		said[e.Name] = true
-		i := at(e.Name)
-		switch {
-		case e.Value == nil && i >= 0:
-			env = slices.Delete(env, i, i+1)
-		case e.Value == nil:
-		case i >= 0:
-			env[i] = e.Name + "=" + *e.Value
-		default:
-			env = append(env, e.Name+"="+*e.Value)
+		if e.Value != nil {
+			set(e.Name, e.Name+"="+*e.Value)
+		} else if i, ok := at[e.Name]; ok {
+			env[i] = gone
+			delete(at, e.Name)
 		}
 	}
 	for _, e := range img.Env {
-		name, _, _ := strings.Cut(e, "=")
-		if said[name] {
-			continue
-		}
-		if i := at(name); i >= 0 {
-			env[i] = e
-		} else {
-			env = append(env, e)
+		if name, _, _ := strings.Cut(e, "="); !said[name] {
+			set(name, e)
 		}
 	}
-	if at("HOME") < 0 && !said["HOME"] {
+	if _, ok := at["HOME"]; !ok && !said["HOME"] {
 		env = append(env, "HOME="+home)
 	}
-	return env
+	return slices.DeleteFunc(env, func(e string) bool { return e == gone })
 }
 
 // namespaces lists those to be made, in Docker's order. Sharing the host's is leaving one out.

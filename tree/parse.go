@@ -50,6 +50,7 @@ type making struct {
 	text   []byte
 	values int
 	paths  int // bytes of their paths
+	texts  int // and of their texts
 	err    *Error
 
 	read, line, start int // how far lines are counted, how many have ended by there, and where the last begins
@@ -174,6 +175,9 @@ func (m *making) fromYAML(y *yaml.Node, path string, depth int) (*Node, error) {
 		n.Kind = Map
 		return n, m.members(n, y, depth)
 	case yaml.ScalarNode:
+		if m.texts += len(y.Value); m.texts > MaxBytes {
+			return nil, &Error{y.Line, y.Column, path, fmt.Sprintf("more than %d bytes of text, with aliases written out (MaxBytes)", MaxBytes)}
+		}
 		n.text = y.Value
 		switch y.ShortTag() {
 		case "!!null":

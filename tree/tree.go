@@ -19,7 +19,7 @@ import (
 
 // Limits of what Parse takes.
 const (
-	MaxBytes  = 4 << 20  // of text
+	MaxBytes  = 4 << 20  // of text, and of its scalars with every alias written out
 	MaxDepth  = 64       // of lists and maps in one another
 	MaxValues = 200_000  // with every alias written out
 	MaxPaths  = 64 << 20 // bytes of all their paths: a long key stands in that of each value beneath it

@@ -125,6 +125,7 @@ func TestLimits(t *testing.T) {
 		"lists in lists":      {strings.Repeat("[", MaxDepth+2) + strings.Repeat("]", MaxDepth+2), "MaxDepth"},
 		"values":              {"[" + strings.Repeat("1,", MaxValues) + "1]", "MaxValues"},
 		"an alias in itself":  {"a: &a [*a]", "MaxDepth"},
+		"a text by aliases":   {"a: &a " + strings.Repeat("x", 1<<20) + "\nb: [*a, *a, *a, *a]", "MaxBytes"},
 		"a key's length":      {`{"` + strings.Repeat("k", 1<<20) + `": [` + strings.Repeat("1,", 100) + "1]}", "MaxPaths"},
 		"keys in one another": {strings.Repeat(`{"`+strings.Repeat("k", 60_000)+`": `, 60) + "1" + strings.Repeat("}", 60), "MaxPaths"},
 	} {

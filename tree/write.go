@@ -20,6 +20,9 @@ type Pair struct {
 // []string, []any, Object and *Object.
 type Object []Pair
 
+// Add adds a member that is not there yet; Put looks for it first.
+func (o *Object) Add(key string, v any) { *o = append(*o, Pair{key, v}) }
+
 // Put adds a member, or replaces the one of that name.
 func (o *Object) Put(key string, v any) {
 	for i := range *o {
@@ -28,7 +31,7 @@ func (o *Object) Put(key string, v any) {
 			return
 		}
 	}
-	*o = append(*o, Pair{key, v})
+	o.Add(key, v)
 }
 
 // Say adds a member unless v is empty: "", false, 0, nil, or without elements.

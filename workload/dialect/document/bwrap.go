@@ -42,11 +42,7 @@ var bwrapValues = map[string]int{
 }
 
 func readBwrap(r *reading, text string) error {
-	env := r.o.Outside.Env
-	if env == nil {
-		env = func(string) (string, bool) { return "", false }
-	}
-	words, err := split(strings.TrimPrefix(strings.TrimSpace(text), "$ "), env)
+	words, err := split(strings.TrimPrefix(strings.TrimSpace(text), "$ "), r.env)
 	if err != nil {
 		return err
 	}
@@ -63,7 +59,7 @@ func readBwrap(r *reading, text string) error {
 	w.NS = workload.Namespaces{PID: "host", IPC: "host", UTS: "host", User: "host", Cgroup: "host", Network: "host"}
 	w.Security = workload.Security{Seccomp: "unconfined", SystemPaths: "unconfined", NoNewPrivs: ptr(true)}
 	w.Image = "scratch"
-	b := &wrapping{reading: r, init: true}
+	b := &wrapping{reading: r, init: true, at: map[string]int{}}
 	i := 1
 	for ; i < len(words) && strings.HasPrefix(words[i], "-"); i++ {
 		if words[i] == "--" {
@@ -85,6 +81,7 @@ func readBwrap(r *reading, text string) error {
 		}
 		i += n
 	}
+	w.Mounts = b.uncovered(w.Mounts)
 	w.Args = slices.Clone(words[min(i, len(words)):])
 	if len(w.Args) == 0 {
 		return errors.New("no command is in it")
@@ -116,6 +113,7 @@ type wrapping struct {
 	uid, gid    string
 	caps        caps.Set
 	size, perms string
+	at          map[string]int // the last mount at a target, by its number
 }
 
 func (b *wrapping) option(name string, v []string) error {
@@ -244,11 +242,9 @@ func (b *wrapping) mount(name string, v []string) error {
 			w.Root.ReadOnly = true
 			return nil
 		}
-		for i := range w.Mounts {
-			if w.Mounts[i].Target == target {
-				w.Mounts[i].ReadOnly = true
-				return nil
-			}
+		if i, ok := b.at[target]; ok {
+			w.Mounts[i].ReadOnly = true
+			return nil
 		}
 		b.lose(name, v[0], "nothing was mounted there before it")
 		return nil
@@ -266,9 +262,19 @@ func (b *wrapping) mount(name string, v []string) error {
 	if !path.IsAbs(m.Target) {
 		return fmt.Errorf("%q is not absolute", m.Target)
 	}
-	w.Mounts = slices.DeleteFunc(w.Mounts, func(old workload.Mount) bool { return old.Target == m.Target })
+	b.at[m.Target] = len(w.Mounts)
 	w.Mounts = append(w.Mounts, m)
 	return nil
+}
+
+// uncovered leaves out what a later mount at the same place hides.
+func (b *wrapping) uncovered(all []workload.Mount) (out []workload.Mount) {
+	for i, m := range all {
+		if b.at[m.Target] == i {
+			out = append(out, m)
+		}
+	}
+	return out
 }
 
 func writeBwrap(w *writing) ([]byte, error) {
@@ -409,7 +415,7 @@ func bwrapNamespaces(w *writing, say func(...string)) {
 			say(n.flag)
 		}
 	}
-	if h := w.Hostname; h != "" && pid != "never" {
+	if w.Hostname != "" {
 		say("--hostname", take(&w.Hostname))
 	}
 	if !take(&w.Init) {

@@ -278,7 +278,7 @@ func (c *composing) read() {
 		return
 	}
 	name, mounts := c.w.Name, c.w.Mounts
-	c.w = run.Workload
+	c.took(run)
 	if c.w.Name == "" {
 		c.w.Name = name
 	}
@@ -290,9 +290,6 @@ func (c *composing) read() {
 			s.Fail("duplicate mount point: %s", m.Target)
 		}
 		seen[m.Target] = true
-	}
-	if c.o.NamesOnly && len(c.w.Security.SeccompDoc) == 0 {
-		c.w.Security.SeccompDoc = nil
 	}
 }
 
@@ -377,7 +374,10 @@ func (c *composing) deploy() {
 }
 
 func (c *composing) volumes() {
-	declared := c.root.Get("volumes")
+	declared := map[string]*tree.Node{}
+	for name, n := range c.root.Get("volumes").Members() {
+		declared[name] = n
+	}
 	for _, e := range c.s.Get("volumes").List() {
 		if e.Kind != tree.Map {
 			v := c.text(e)
@@ -396,20 +396,17 @@ func (c *composing) volumes() {
 }
 
 // volume is what a volume of the file is really called.
-func (c *composing) volume(declared *tree.Node, name string) string {
-	for key, d := range declared.Members() {
-		if key == name {
-			d.Get("external").Pass()
-			if n := c.text(d.Get("name")); n != "" {
-				return n
-			}
-		}
+func (c *composing) volume(declared map[string]*tree.Node, name string) string {
+	d := declared[name]
+	d.Get("external").Pass()
+	if n := c.text(d.Get("name")); n != "" {
+		return n
 	}
 	return name
 }
 
 // mount reads a volume in its long form.
-func (c *composing) mount(e, declared *tree.Node) {
+func (c *composing) mount(e *tree.Node, declared map[string]*tree.Node) {
 	m := workload.Mount{Type: workload.MountType(c.text(e.Get("type"))), Source: c.text(e.Get("source")), Target: c.text(e.Get("target")),
 		ReadOnly: e.Get("read_only").True(), Refer: e.Path}
 	bind, volume, tmpfs := e.Get("bind"), e.Get("volume"), e.Get("tmpfs")
@@ -483,12 +480,6 @@ func (c *composing) fill(s string, depth int) (string, error) {
 	if depth > 8 {
 		return "", errors.New("variables more than 8 deep in one another")
 	}
-	env := func(name string) (string, bool) {
-		if c.o.Outside.Env == nil {
-			return "", false
-		}
-		return c.o.Outside.Env(name)
-	}
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
 		if s[i] != '$' {
@@ -505,7 +496,7 @@ func (c *composing) fill(s string, depth int) (string, error) {
 			if !ok {
 				return "", fmt.Errorf("%q: a ${ has no end", s)
 			}
-			v, err := c.braces(inner, env, depth)
+			v, err := c.braces(inner, depth)
 			if err != nil {
 				return "", err
 			}
@@ -516,7 +507,7 @@ func (c *composing) fill(s string, depth int) (string, error) {
 			if name == "" {
 				return "", fmt.Errorf("%q: a $ that begins no name is written $$", s)
 			}
-			v, _ := env(name)
+			v, _ := c.env(name)
 			b.WriteString(v)
 			i += len(name)
 		}
@@ -549,10 +540,10 @@ func variable(s string) string {
 	return s[:i]
 }
 
-func (c *composing) braces(inner string, env func(string) (string, bool), depth int) (string, error) {
+func (c *composing) braces(inner string, depth int) (string, error) {
 	name := variable(inner)
 	op := inner[len(name):]
-	v, set := env(name)
+	v, set := c.env(name)
 	if name == "" {
 		return "", fmt.Errorf("${%s}: no name", inner)
 	}
@@ -631,7 +622,7 @@ func writeCompose(w *writing) ([]byte, error) {
 	s.Say("environment", env)
 	pairs := func(m map[string]string) (o tree.Object) {
 		for _, k := range slices.Sorted(maps.Keys(m)) {
-			o.Put(k, esc(m[k]))
+			o.Add(k, esc(m[k]))
 		}
 		return o
 	}
@@ -702,8 +693,10 @@ func writeCompose(w *writing) ([]byte, error) {
 
 // once leaves out what was there before.
 func once(all []string) (out []string) {
+	seen := map[string]bool{}
 	for _, s := range all {
-		if !slices.Contains(out, s) {
+		if !seen[s] {
+			seen[s] = true
 			out = append(out, s)
 		}
 	}
@@ -737,6 +730,7 @@ func securityOpts(w *writing) (opts []string) {
 }
 
 func composeMounts(w *writing, esc func(string) string) (volumes []any, tmpfs []string, declared tree.Object) {
+	known := map[string]bool{}
 	for i := range w.Mounts {
 		m := &w.Mounts[i]
 		if m.Type == workload.Tmpfs && m.Size == 0 && m.Mode == nil && !m.ReadOnly && !strings.Contains(m.Target, ":") && len(m.Options) > 0 {
@@ -772,8 +766,9 @@ func composeMounts(w *writing, esc func(string) string) (volumes []any, tmpfs []
 			}
 		case "volume":
 			o.Say("nocopy", take(&m.NoCopy))
-			if source != "" {
-				declared.Put(source, tree.Object{{Key: "name", Value: source}})
+			if source != "" && !known[source] {
+				known[source] = true
+				declared.Add(source, tree.Object{{Key: "name", Value: source}})
 			}
 		case "tmpfs":
 			o.Say("size", take(&m.Size))

@@ -46,12 +46,7 @@ func commandOf(text string, programs ...string) bool {
 }
 
 func readDocker(r *reading, text string) error {
-	env := r.o.Outside.Env
-	if env == nil {
-		env = func(string) (string, bool) { return "", false }
-	}
-	text = strings.TrimPrefix(strings.TrimSpace(text), "$ ")
-	words, err := split(text, env)
+	words, err := split(strings.TrimPrefix(strings.TrimSpace(text), "$ "), r.env)
 	if err != nil {
 		return err
 	}
@@ -78,11 +73,17 @@ func readDocker(r *reading, text string) error {
 	if err != nil {
 		return err
 	}
-	r.w = run.Workload
+	r.took(run)
 	r.kept = []string{"docs/flags.md"}
 	if engine == "podman" && r.w.As == "" {
 		r.w.As = "podman"
 	}
+	return nil
+}
+
+// took keeps what docker's flags came to.
+func (r *reading) took(run dialect.Run) {
+	r.w = run.Workload
 	if s := &r.w.Security; r.o.NamesOnly && len(s.SeccompDoc) == 0 {
 		s.SeccompDoc = nil
 	}
@@ -92,7 +93,6 @@ func readDocker(r *reading, text string) error {
 	if run.Remove {
 		r.lose("--rm", "true", "how it is run is no part of a workload")
 	}
-	return nil
 }
 
 func writeDocker(w *writing) ([]byte, error) {

@@ -70,8 +70,9 @@ func index() string {
     porthole run -f pod.yaml --container web                   # the same files, run
     porthole why -f pod.yaml --syscall 'mount("proc", "/proc", "proc")'
 
-A text of more than 4 MiB (MaxBytes), of more than 200000 values with aliases written out (MaxValues), or with lists and maps more
-than 64 deep in one another (MaxDepth) is refused.
+A text of more than 4 MiB (MaxBytes), of more than 200000 values with aliases written out (MaxValues), with lists and maps more
+than 64 deep in one another (MaxDepth), with keys so long that the paths of its values come to more than 64 MiB (MaxPaths), or with
+variables that come to more than 16 MiB (MaxFilled) is refused.
 
 | dialect | | kept, of what is known | defaults |
 | --- | --- | --- | --- |

@@ -7,6 +7,7 @@
 package document
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -103,7 +104,11 @@ func Guess(text []byte) (*Dialect, error) {
 	if err != nil && len(text) > tree.MaxBytes {
 		return nil, err
 	}
-	return nil, fmt.Errorf("the text does not say in which dialect it is: name one of %s", strings.Join(Names(), ", "))
+	msg := "the text does not say in which dialect it is: name one of " + strings.Join(Names(), ", ")
+	if err != nil { // perhaps it would, were it whole
+		return nil, fmt.Errorf("%s; as YAML or JSON: %w", msg, err)
+	}
+	return nil, errors.New(msg)
 }
 
 // Read returns what a text says, and every member of it that is not kept.
@@ -116,7 +121,11 @@ func (d *Dialect) Read(text []byte, o Options) (workload.Workload, []Loss, error
 	}
 	r := &reading{d: d, o: o}
 	r.w.As = d.Engine
-	if err := d.read(r, string(text)); err != nil {
+	err := d.read(r, string(text))
+	if r.filled > MaxFilled {
+		err = fmt.Errorf("its variables come to more than %d bytes (MaxFilled)", MaxFilled)
+	}
+	if err != nil {
 		return workload.Workload{}, nil, fmt.Errorf("%s: %w", d.Name, err)
 	}
 	if o.kept != nil {

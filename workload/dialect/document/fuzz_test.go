@@ -6,12 +6,14 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
-	"porthole/tree"
+	"porthole/workload/dialect"
 )
 
 // fuzz feeds a dialect's reader. Whatever it reads it can write, or says why not; and what is written then is read again,
@@ -118,11 +120,51 @@ func TestLimits(t *testing.T) {
 	for i := range 40 {
 		pod += fmt.Sprintf(", {name: V%d, value: $(V%d)$(V%d)$(V%d)}", i+1, i, i, i)
 	}
-	if _, _, err := kube().Read([]byte(pod+"]}]}"), caller); err == nil || !strings.Contains(err.Error(), "1 MiB") {
+	if _, _, err := kube().Read([]byte(pod+"]}]}"), caller); err == nil || !strings.Contains(err.Error(), "MaxFilled") {
 		t.Errorf("variables: %v", err)
 	}
-	if tree.MaxBytes > 100<<20 {
-		t.Error("the limit is none")
+}
+
+// What a text may ask of time is bounded, too: nothing in it is gone through again for each of its like.
+func TestLong(t *testing.T) {
+	list := func(head, item, tail string) string {
+		var b strings.Builder
+		b.WriteString(head)
+		for i := range 40_000 {
+			b.WriteString(strings.ReplaceAll(item, "#", strconv.Itoa(i)))
+		}
+		return b.String() + tail
+	}
+	const pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  containers:\n  - name: a\n    image: b\n    args:\n"
+	value := strings.Repeat("v", 1000)
+	o := Options{Outside: dialect.Outside{Env: func(string) (string, bool) { return value, true }}}
+	for _, c := range []struct{ name, dialect, text, want string }{
+		{"a bracket that never closes", "kube", pod + "    - '" + strings.Repeat("$(", 1<<20) + "'\n", ""},
+		{"a list beside what is not kept", "kube", list(pod, "    - a#\n", list("  volumes:\n", "  - {name: v#}\n", "")), ""},
+		{"volumes by name", "compose", list("services:\n  a:\n    image: b\n    volumes:\n", "    - va#:/v#\n", list("volumes:\n", "  va#: {}\n", "")), ""},
+		{"a long text by aliases", "compose", "x-a: &a " + value + value + value + value + "\nservices:\n  a:\n    image: b\n    labels:\n" + list("", "      a#: *a\n", ""), "MaxBytes"},
+		{"the caller's variables", "compose", list("services:\n  a:\n    image: b\n    command:\n", "    - $V\n", ""), "MaxFilled"},
+		{"the caller's variables, in a line", "docker", list("docker run b", " $V", ""), "MaxFilled"},
+		{"variables of the unit's own", "systemd", list("[Service]\nEnvironment=V="+value+"\nExecStart=/b", " ${V}", ""), "MaxFilled"},
+		{"a line that goes on", "systemd", "[Service]\nExecStart=/b\nEnvironment=" + strings.Repeat("\\\n", 1<<21-1000) + "A=b\n", ""},
+		{"a path of megabytes", "systemd", "[Service]\nExecStart=/b\nBindPaths=/" + strings.Repeat("a", 4<<20-100) + "\n", ""},
+		{"mounts over one another", "bwrap", list("bwrap", " --bind /a /b# --remount-ro /b#", " true"), ""},
+		{"devices and their rules", "oci", list(`{"ociVersion":"1","process":{"args":["a"]},"linux":{"devices":[`, `{"minor":#},`, `{}],"resources":{`) + list(`"devices":[`, `{"minor":#},`, `{}]}}}`), ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d, err := Find(c.dialect)
+			if err != nil {
+				t.Fatal(err)
+			}
+			start := time.Now()
+			_, _, err = d.Read([]byte(c.text), o)
+			if took := time.Since(start); took > 10*time.Second { // a tenth of that, on a slow machine
+				t.Errorf("%v for %d bytes", took, len(c.text))
+			}
+			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v; want %q", err, c.want)
+			}
+		})
 	}
 }
 

@@ -226,6 +226,7 @@ func (k *kubeReading) expanded(args []string) []string {
 // (third_party/forked/golang/expansion).
 func (k *kubeReading) expand(s string) string {
 	var b strings.Builder
+	end := 0
 	for i := 0; i < len(s); i++ {
 		if s[i] != '$' || i+1 == len(s) {
 			b.WriteByte(s[i])
@@ -236,19 +237,21 @@ func (k *kubeReading) expand(s string) string {
 			b.WriteByte('$')
 			i++
 		case next == '(':
-			name, _, ok := strings.Cut(s[i+2:], ")")
-			if v, known := k.env[name]; ok && known {
-				b.WriteString(v)
+			if end <= i { // the next ), if there is one
+				if end = strings.IndexByte(s[i:], ')'); end < 0 {
+					end = len(s) - i
+				}
+				end += i
+			}
+			name := s[i+2 : end]
+			if v, known := k.env[name]; known && end < len(s) {
+				b.WriteString(k.counted(v))
 				i += len(name) + 2
 			} else {
 				b.WriteByte('$')
 			}
 		default:
 			b.WriteByte('$')
-		}
-		if b.Len() > 1<<20 {
-			k.c.Fail("variables that hold one another come to more than 1 MiB")
-			return ""
 		}
 	}
 	return b.String()
@@ -505,7 +508,7 @@ func writeKube(w *writing) ([]byte, error) {
 	labels := tree.Object{}
 	for _, key := range slices.Sorted(maps.Keys(w.Labels)) {
 		if kubeLabel(key, w.Labels[key]) {
-			labels.Put(key, w.Labels[key])
+			labels.Add(key, w.Labels[key])
 			delete(w.Labels, key)
 		}
 	}

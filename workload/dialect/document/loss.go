@@ -41,6 +41,27 @@ type reading struct {
 	losses []Loss
 	shape  func(*tree.Node) string // a member's name in the dialect's tables; nil: its own
 	kept   []string                // the shapes of all that was looked at and not lost
+	filled int                     // bytes of the variables' values that were put in
+}
+
+// MaxFilled bounds what the variables in a text come to: one of them may stand in it a million times.
+const MaxFilled = 16 << 20 // bytes
+
+// counted is the value of a variable, or nothing once MaxFilled is reached; then Read fails.
+func (r *reading) counted(v string) string {
+	if r.filled += len(v); r.filled > MaxFilled {
+		return ""
+	}
+	return v
+}
+
+// env is a variable of the caller's.
+func (r *reading) env(name string) (string, bool) {
+	if r.o.Outside.Env == nil {
+		return "", false
+	}
+	v, ok := r.o.Outside.Env(name)
+	return r.counted(v), ok
 }
 
 func (r *reading) lose(path, what, why string) {
@@ -61,9 +82,11 @@ func (r *reading) unread(root *tree.Node) {
 	if shape == nil {
 		shape = (*tree.Node).Shape
 	}
-	for _, n := range root.Read() {
-		if !slices.ContainsFunc(r.losses, func(l Loss) bool { return within(n.Path, l.Path) }) {
-			r.kept = append(r.kept, shape(n))
+	if r.o.kept != nil {
+		for _, n := range root.Read() {
+			if !slices.ContainsFunc(r.losses, func(l Loss) bool { return within(n.Path, l.Path) }) {
+				r.kept = append(r.kept, shape(n))
+			}
 		}
 	}
 	for _, n := range root.Unread() {

@@ -71,11 +71,7 @@ func readMarathon(r *reading, text string) error {
 	if len(apps) == 0 {
 		return errors.New("no app is in it")
 	}
-	want := r.o.Container
-	if want != "" {
-		want = strings.TrimPrefix(want, "/")
-	}
-	at, err := named(names, want)
+	at, err := named(names, strings.TrimPrefix(r.o.Container, "/"))
 	if err != nil {
 		return err
 	}
@@ -179,12 +175,9 @@ func (m *marathonReading) read(name string) {
 	if !ok {
 		return
 	}
-	m.w = run.Workload
+	m.took(run)
 	if m.w.Name == "" && name != unnamed {
 		m.w.Name = name
-	}
-	if s := &m.w.Security; m.o.NamesOnly && len(s.SeccompDoc) == 0 {
-		s.SeccompDoc = nil
 	}
 }
 
@@ -235,18 +228,20 @@ func writeMarathon(w *writing) ([]byte, error) {
 		mode = take(&w.NS.Network)
 	}
 	var env, labels tree.Object
+	said := map[string]bool{}
 	for i := range w.Env {
-		if e := &w.Env[i]; e.Name != "" && e.Value != nil && !slices.ContainsFunc(env, func(p tree.Pair) bool { return p.Key == e.Name }) {
+		if e := &w.Env[i]; e.Name != "" && e.Value != nil && !said[e.Name] {
 			v := take(e)
-			env.Put(v.Name, *v.Value)
+			said[v.Name] = true
+			env.Add(v.Name, *v.Value)
 		}
 	}
 	for _, k := range slices.Sorted(maps.Keys(w.Labels)) {
-		labels.Put(k, w.Labels[k])
+		labels.Add(k, w.Labels[k])
 	}
 	take(&w.Labels)
 	if n := take(&w.Limits.Memory); n != 0 {
-		mib := decimal(int64(new(big.Int).Quo(new(big.Int).Mul(big.NewInt(n), big.NewInt(1e9)), big.NewInt(1<<20)).Int64()))
+		mib := decimal(new(big.Int).Quo(new(big.Int).Mul(big.NewInt(n), big.NewInt(1e9)), big.NewInt(1<<20)).Int64())
 		if r, ok := tree.ParseNumber(mib); ok && n < 1<<43 && times(r, 1<<20).Cmp(big.NewRat(n, 1)) == 0 {
 			app.Put("mem", json.Number(mib))
 		} else {

@@ -2,6 +2,7 @@ package document
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math/big"
@@ -228,14 +229,15 @@ func same(a, b []string) bool {
 
 // seccomp is the document's filter, as it stands.
 func (o *ociReading) seccomp() []byte {
-	var doc struct {
-		Linux struct{ Seccomp json.RawMessage }
+	var doc, linux map[string]json.RawMessage // a struct would take LINUX for linux
+	err := json.Unmarshal([]byte(o.text), &doc)
+	if err == nil {
+		err = json.Unmarshal(doc["linux"], &linux)
 	}
-	if err := json.Unmarshal([]byte(o.text), &doc); err != nil {
-		o.root.Get("linux").Get("seccomp").Fail("%v", err)
-		return nil
+	if err != nil {
+		o.root.At("linux", "seccomp").Fail("%v", err)
 	}
-	return doc.Linux.Seccomp
+	return linux["seccomp"]
 }
 
 // isDefault says whether a filter is what Docker's newest profile comes to, on either architecture.
@@ -407,7 +409,11 @@ func (o *ociReading) resources() {
 	l.CPUShares = uint64(max(number("cpu", "shares"), 0))
 	l.CpusetCpus, l.CpusetMems = res.At("cpu", "cpus").Text(), res.At("cpu", "mems").Text()
 	if quota, period := number("cpu", "quota"), number("cpu", "period"); quota > 0 && period > 0 {
-		l.NanoCPUs = new(big.Int).Quo(new(big.Int).Mul(big.NewInt(quota), big.NewInt(1e9)), big.NewInt(period)).Int64()
+		n := new(big.Int).Quo(new(big.Int).Mul(big.NewInt(quota), big.NewInt(1e9)), big.NewInt(period))
+		if !n.IsInt64() {
+			res.At("cpu", "quota").Fail("it is more processors than can be counted")
+		}
+		l.NanoCPUs = n.Int64()
 	}
 	if n := res.At("pids", "limit").Int(); n != nil {
 		l.PidsLimit = n
@@ -444,18 +450,20 @@ func (o *ociReading) devices(rules, nodes []*tree.Node) {
 		}
 		known[fmt.Sprint(r.Allow, k, " ", one(r.Major), ":", one(r.Minor), " ", r.Access)] = true
 	}
+	number := func(rule string) string { return rule[:strings.LastIndexByte(rule, ' ')] } // "c 1:3" of "c 1:3 rwm"
+	isNode := map[string]bool{}
+	for _, n := range nodes {
+		isNode[number(said(n))] = true
+	}
 	access := map[string]string{}
 	for _, r := range rules {
 		allow, rule := r.Get("allow").True(), said(r)
-		head := rule[:strings.LastIndexByte(rule, ' ')]
-		ofNode := slices.ContainsFunc(nodes, func(n *tree.Node) bool {
-			return strings.HasPrefix(said(n), head+" ")
-		})
+		head := number(rule)
 		switch {
 		case known[fmt.Sprint(allow, rule)], o.priv && everything(r):
 		case !allow:
 			o.drop(r, "what is not allowed is refused anyway")
-		case ofNode:
+		case isNode[head]:
 			access[head] = r.Get("access").Text()
 		default:
 			o.w.Devices = append(o.w.Devices, workload.Device{Rule: rule})
@@ -466,8 +474,7 @@ func (o *ociReading) devices(rules, nodes []*tree.Node) {
 		for _, key := range []string{"fileMode", "uid", "gid"} {
 			n.Get(key).Pass()
 		}
-		rule := said(n)
-		a := access[rule[:strings.LastIndexByte(rule, ' ')]]
+		a := access[number(said(n))]
 		if a == "" && o.priv {
 			continue
 		}
@@ -492,7 +499,7 @@ func writeOCI(w *writing) ([]byte, error) {
 	w.Image = ""
 	words := append(slices.Clone(w.Entrypoint), w.Args...)
 	if len(words) == 0 {
-		return nil, fmt.Errorf("a bundle needs a command: the image's own is not known here")
+		return nil, errors.New("a bundle needs a command: the image's own is not known here")
 	}
 	if len(w.Entrypoint) > 0 {
 		w.lose("Entrypoint", strings.Join(w.Entrypoint, " "), "it begins the command")
@@ -663,12 +670,8 @@ func ociMounts(w *writing, say *workload.Workload) {
 			Size: take(&m.Size), Mode: take(&m.Mode), SubReadOnly: take(&m.SubReadOnly), Options: take(&m.Options)}
 		path := fmt.Sprintf("Mounts[%d]", i)
 		if out.Type == workload.Bind {
-			if out.Propagation = m.Propagation; m.Propagation != "rprivate" && m.Propagation != "private" {
-				take(&m.Propagation)
-			} else if m.Propagation == "private" {
-				take(&m.Propagation)
-			} else {
-				w.lose(path+".Propagation", take(&m.Propagation), "it is what holds where nothing is said")
+			if out.Propagation = take(&m.Propagation); out.Propagation == "rprivate" {
+				w.lose(path+".Propagation", out.Propagation, "it is what holds where nothing is said")
 			}
 			if out.SubReadOnly == "yes" {
 				w.lose(path+".SubReadOnly", "yes", "it is said as rro, whether it must be or may")
@@ -679,7 +682,7 @@ func ociMounts(w *writing, say *workload.Workload) {
 			if out.NonRecursive && out.SubReadOnly != "" || !out.ReadOnly && out.SubReadOnly != "" {
 				w.lose(path+".SubReadOnly", out.SubReadOnly, "nothing is mounted beneath, or it is not read-only")
 			}
-		} else if slices.ContainsFunc(out.Options, func(o string) bool { return true }) {
+		} else if len(out.Options) > 0 {
 			w.lose(path+".Options", strings.Join(out.Options, ","), "they are mixed with Docker's own")
 			for _, o := range out.Options {
 				for name, field := range map[string]string{"size": "Size", "mode": "Mode", "ro": "ReadOnly"} {

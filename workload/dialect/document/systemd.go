@@ -49,12 +49,18 @@ func unit(text string) (out []setting, err error) {
 	for i := 0; i < len(lines); i++ {
 		at := i + 1
 		line := strings.TrimSpace(lines[i])
-		for strings.HasSuffix(line, `\`) && i+1 < len(lines) {
-			i++
-			if next := strings.TrimSpace(lines[i]); next != "" && (next[0] == '#' || next[0] == ';') {
-				continue // a comment may stand between
+		if strings.HasSuffix(line, `\`) {
+			parts := []string{line}
+			for last := line; strings.HasSuffix(last, `\`) && i+1 < len(lines); {
+				i++
+				next := strings.TrimSpace(lines[i])
+				if next != "" && (next[0] == '#' || next[0] == ';') {
+					continue // a comment may stand between
+				}
+				parts[len(parts)-1] = last[:len(last)-1]
+				parts, last = append(parts, next), next
 			}
-			line = line[:len(line)-1] + " " + strings.TrimSpace(lines[i])
+			line = strings.Join(parts, " ")
 		}
 		switch {
 		case line == "" || line[0] == '#' || line[0] == ';':
@@ -412,7 +418,7 @@ func (s *serving) expand(words []string) (out []string) {
 		if !ok {
 			s.lose("Service.ExecStart", "$"+name, "the unit does not set it")
 		}
-		return v
+		return s.counted(v)
 	}
 	for i, word := range words {
 		if rest, ok := strings.CutPrefix(word, "$"); ok && i > 0 && rest != "" && variable(rest) == rest {
@@ -720,20 +726,20 @@ func cmpErr(a, b error) error {
 }
 
 // colons takes source:target:options apart; \: is a colon of a path.
-func colons(s string) []string {
-	parts := []string{""}
+func colons(s string) (parts []string) {
+	var b strings.Builder
 	for i := 0; i < len(s); i++ {
 		switch {
+		case s[i] == ':':
+			parts = append(parts, b.String())
+			b.Reset()
+			continue
 		case s[i] == '\\' && i+1 < len(s):
 			i++
-			parts[len(parts)-1] += s[i : i+1]
-		case s[i] == ':':
-			parts = append(parts, "")
-		default:
-			parts[len(parts)-1] += s[i : i+1]
 		}
+		b.WriteByte(s[i])
 	}
-	return parts
+	return append(parts, b.String())
 }
 
 // rlimits are the limits of setrlimit(2) by the ends of their keys.

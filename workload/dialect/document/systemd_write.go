@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -94,12 +95,11 @@ func writeSystemd(w *writing) ([]byte, error) {
 		}
 		line := quoteAll(words)
 		if strings.ContainsAny(words[0][:1], "@-:+!|") || slices.Contains(words, ";") {
-			line = ":" + quoteAll(append([]string{"/usr/bin/env", "--"}, words...))
-			return nil, fmt.Errorf("a unit can't say the command %s", short(line))
+			return nil, fmt.Errorf("a unit can't say the command %s: a first word that begins with one of @-:+!| and a ; mean something else there", short(line))
 		}
 		u.say("ExecStart", line)
 	} else {
-		return nil, fmt.Errorf("a unit needs a command: the image's own is not known here")
+		return nil, errors.New("a unit needs a command: the image's own is not known here")
 	}
 	if user, group, both := strings.Cut(w.User, ":"); oneWord(user) && (!both || oneWord(group)) {
 		take(&w.User)
@@ -188,9 +188,8 @@ func systemdSecurity(w *writing, u *unitText) error {
 		w.lose("Security.SeccompDoc", "", "privileged has no filter")
 		take(&s.Seccomp)
 		take(&s.SeccompDoc)
-		if take(&s.Privileged); true {
-			w.lose("Security.Privileged", "true", "every capability is kept; the devices are the machine's anyway")
-		}
+		take(&s.Privileged)
+		w.lose("Security.Privileged", "true", "every capability is kept; the devices are the machine's anyway")
 	case s.Seccomp == "unconfined":
 		take(&s.Seccomp)
 	default:
@@ -250,11 +249,9 @@ func writeFilter(w *writing, u *unitText, have caps.Set) error {
 
 func systemdNamespaces(w *writing, u *unitText) {
 	ns := &w.NS
-	if v := ns.IPC; v == "" || v == "private" {
+	if v := ns.IPC; v == "" || v == "private" || v == "host" {
 		take(&ns.IPC)
-		u.yes("PrivateIPC", true)
-	} else if v == "host" {
-		take(&ns.IPC)
+		u.yes("PrivateIPC", v != "host")
 	}
 	switch {
 	case ns.UTS == "host":
@@ -264,11 +261,7 @@ func systemdNamespaces(w *writing, u *unitText) {
 	default:
 		u.yes("ProtectHostname", true)
 	}
-	switch v := take(&ns.Network); v {
-	case "host":
-	default:
-		u.yes("PrivateNetwork", true)
-	}
+	u.yes("PrivateNetwork", take(&ns.Network) != "host")
 	switch ns.User {
 	case "private":
 		take(&ns.User)
@@ -276,12 +269,8 @@ func systemdNamespaces(w *writing, u *unitText) {
 	case "host", "":
 		take(&ns.User)
 	}
-	if take(&ns.PID) != "host" {
-		u.yes("PrivatePIDs", true)
-	}
-	switch take(&ns.Cgroup) {
-	case "host":
-	default:
+	u.yes("PrivatePIDs", take(&ns.PID) != "host")
+	if take(&ns.Cgroup) != "host" {
 		u.say("ProtectControlGroups", "private")
 	}
 }

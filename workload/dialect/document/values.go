@@ -171,13 +171,19 @@ func capName(s string, prefix bool) string {
 	return s
 }
 
-// named finds one of several containers. ok is false where n names none of them, or names none and there are several.
+// named finds one of several containers by its name, or by what follows the / in it. It fails where want is none of
+// them or several, and where want is "" and there are several.
 func named(names []string, want string) (int, error) {
+	all := names[:min(len(names), 20)]
+	there := strings.Join(all, ", ")
+	if len(names) > len(all) {
+		there += ", …"
+	}
 	if want == "" {
 		if len(names) == 1 {
 			return 0, nil
 		}
-		return 0, fmt.Errorf("it holds %d containers: choose one with --container: %s", len(names), strings.Join(names, ", "))
+		return 0, fmt.Errorf("it holds %d containers: choose one with --container: %s", len(names), there)
 	}
 	found := -1
 	for i, n := range names {
@@ -186,14 +192,14 @@ func named(names []string, want string) (int, error) {
 			continue
 		}
 		if found >= 0 && names[found] != want {
-			return 0, fmt.Errorf("several containers are called %s: choose one of %s", want, strings.Join(names, ", "))
+			return 0, fmt.Errorf("several containers are called %s: choose one of %s", want, there)
 		}
 		if found < 0 || n == want {
 			found = i
 		}
 	}
 	if found < 0 {
-		return 0, fmt.Errorf("no container is called %s; there are %s", want, strings.Join(names, ", "))
+		return 0, fmt.Errorf("no container is called %s; there are %s", want, there)
 	}
 	return found, nil
 }
