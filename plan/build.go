@@ -36,6 +36,7 @@ type builder struct {
 	foreign    bool           // the mount namespace is not the container's own: see foreign.go
 	shielded   bool           // nobody may trace the child before execve
 	denyGroups bool           // setgroups(2) is denied in the user namespace that is entered
+	gateFirst  bool           // the filter does not let the start gate pass
 
 	root    Slot // the new root
 	cwd     Slot

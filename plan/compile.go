@@ -18,19 +18,28 @@ import (
 // refuse the steps that follow its installation. The paths of the host in s and opt are trusted;
 // the files of the root filesystem are not.
 //
-// The order of the last part, from the start gate on, is runc's: finalizeNamespace in
-// libcontainer/init_linux.go and Init in libcontainer/standard_init_linux.go, release 1.2.
+// The order of the last part is runc's: finalizeNamespace in libcontainer/init_linux.go and Init in
+// libcontainer/standard_init_linux.go, release 1.2.
 func Compile(s *specs.Spec, opt Options, f facts.Facts) (*Plan, error) {
+	p, err := arrange(s, opt, f, false)
+	var refused *FilterError
+	if errors.As(err, &refused) {
+		return arrange(s, opt, f, true)
+	}
+	return p, err
+}
+
+// arrange is Compile; with gateFirst the filter need not let the start gate pass.
+func arrange(s *specs.Spec, opt Options, f facts.Facts, gateFirst bool) (*Plan, error) {
 	b := newBuilder(f)
-	b.s, b.o, b.denyGroups = s, &opt, opt.DenyGroups
+	b.s, b.o, b.denyGroups, b.gateFirst = s, &opt, opt.DenyGroups, gateFirst
 	if err := b.check(); err != nil {
 		return nil, err
 	}
 	for _, stage := range []func() error{
 		b.begin, b.openPaths, b.waitIDs, b.enter,
 		b.makeRoot, b.mounts, b.devices, b.workdir, b.waitNetwork, b.sysctls, b.protect, b.pivot,
-		b.console, b.lock, b.names, b.join, b.label, b.process, b.scheduler,
-		b.waitStart, b.finish,
+		b.console, b.lock, b.names, b.joinFirst, b.labelInside, b.process, b.scheduler, b.finish,
 	} {
 		if err := stage(); err != nil {
 			return nil, err
@@ -286,6 +295,9 @@ func (b *builder) begin() error {
 	if n := b.s.Process.OOMScoreAdj; n != nil && !b.mappedRoot() {
 		b.oomScore(*n)
 	}
+	if b.joinsLate() {
+		return b.label() // in its own procfs, once that is there, whoever is born last is not to be found yet
+	}
 	return nil
 }
 
@@ -342,14 +354,10 @@ func (b *builder) joinedPID() *joined {
 	return nil
 }
 
-// join makes the container's own process where that is born last. Its pid namespace was entered by the one that
-// makes it, for children.
-func (b *builder) join() error {
-	if b.joinsLate() {
-		b.bear(0, "the container's own process, born in the pid namespace that it shares")
-		b.call("setsid").because("a session of its own")
-	}
-	return nil
+// join makes the container's own process. Its pid namespace was entered by the one that makes it, for children.
+func (b *builder) join() {
+	b.bear(0, "the container's own process, born in the pid namespace that it shares")
+	b.call("setsid").because("a session of its own")
 }
 
 // joinsUser says that the container's user namespace is one that exists.
@@ -368,7 +376,7 @@ func (b *builder) shield() {
 }
 
 // fetches says that the parent takes an open file from the child, which an ordinary user may not
-// where the child is shielded (pidfd_getfd wants what ptrace does).
+// where the child is shielded (pidfd_getfd wants what ptrace does). It is shielded after the start gate then.
 func (b *builder) fetches() bool { return b.s.Process.Terminal || b.listens() }
 
 func (b *builder) listens() bool { return b.o.Seccomp != nil && b.o.Seccomp.Listener }
@@ -531,10 +539,7 @@ func (b *builder) waitNetwork() error {
 	return nil
 }
 
-func (b *builder) waitStart() error {
-	b.gate(GateStart, "it is to start", "everything is set up")
-	return nil
-}
+func (b *builder) waitStart() { b.gate(GateStart, "it is to start", "everything is set up") }
 
 // refer names the part of the spec that the next steps serve.
 func (b *builder) refer(format string, a ...any) {

@@ -63,19 +63,19 @@ func ExampleCompile() {
 	//   23  pivot_root(".", ".")                                            # it becomes /, with the old root stacked upon it
 	//   24  umount2(".", MNT_DETACH)                                        # and the host's files are gone
 	//   25  umask(022)                                                      # what its process starts with
-	//   26  write($arrive, 1, 8)                                            # tell the parent: everything is set up
-	//   27  read($pass, buffer, 1)                                          # wait until it is to start; end if the parent is gone
+	//   26  close_range(3, 0xffffffff, CLOEXEC)                             # nothing of ours stays open after execve
+	//   27  dup3($stdin, 0, 0) [EINVAL]                                     # stdin
+	//   28  dup3($stdout, 1, 0) [EINVAL]                                    # stdout
+	//   29  dup3($stderr, 2, 0) [EINVAL]                                    # stderr
+	//   30  fchdir($root)                                                   # the working directory, opened beneath the root: it cannot be outside
+	//   31  prctl(PR_CAPBSET_DROP, CAP_KILL, 0, 0, 0)                       # never again CAP_KILL
+	//   32  setgroups(0, NULL)                                              # none of our further groups
+	//   33  setresgid(0, 0, 0)                                              # its group
+	//   34  setresuid(0, 0, 0)                                              # its user
+	//   35  capset({v3}, {effective 0x1, permitted 0x1, inheritable 0x0})   # the capabilities that it keeps
+	//   36  prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)        # none pass execve by themselves
+	//   37  write($arrive, 1, 8)                                            # tell the parent: everything is set up
+	//   38  read($pass, buffer, 1)                                          # wait until it is to start; end if the parent is gone
 	// ---- gate 3, start: everything is set up
-	//   28  close_range(3, 0xffffffff, CLOEXEC)                             # nothing of ours stays open after execve
-	//   29  dup3($stdin, 0, 0) [EINVAL]                                     # stdin
-	//   30  dup3($stdout, 1, 0) [EINVAL]                                    # stdout
-	//   31  dup3($stderr, 2, 0) [EINVAL]                                    # stderr
-	//   32  fchdir($root)                                                   # the working directory, opened beneath the root: it cannot be outside
-	//   33  prctl(PR_CAPBSET_DROP, CAP_KILL, 0, 0, 0)                       # never again CAP_KILL
-	//   34  setgroups(0, NULL)                                              # none of our further groups
-	//   35  setresgid(0, 0, 0)                                              # its group
-	//   36  setresuid(0, 0, 0)                                              # its user
-	//   37  capset({v3}, {effective 0x1, permitted 0x1, inheritable 0x0})   # the capabilities that it keeps
-	//   38  prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)        # none pass execve by themselves
 	//   39  execve("/bin/sh", ["/bin/sh"], env[0])                          # /bin/sh
 }

@@ -24,6 +24,14 @@ func (b *builder) process() error {
 	return b.memory()
 }
 
+// labelInside is label for all who are in their own procfs.
+func (b *builder) labelInside() error {
+	if b.joinsLate() {
+		return nil
+	}
+	return b.label()
+}
+
 // label has the LSM change the process's label at execve. The file is one of our own procfs: a
 // label written to what only looks like procfs would be lost (CVE-2019-16884).
 func (b *builder) label() error {
@@ -67,31 +75,83 @@ func (b *builder) label() error {
 	return nil
 }
 
-// finish is what follows the start gate.
+// finish makes the child what its program is to be, and has it wait for its start as that: whoever shares its pid
+// namespace and may trace it (CAP_SYS_PTRACE in its user namespace: ptrace_may_access, kernel/ptrace.c) gets no more
+// of it than of the program. What fails is told when the container is made. Only execve follows, and with
+// no_new_privs the filter, unless others see the process wait:
+//
+//	filter, credentials, start gate, execve
+//	credentials, start gate, filter, execve             with no_new_privs
+//	filter, credentials, birth, start gate, execve      where the process is born late: joinsLate
+//	credentials, birth, filter, start gate, execve      likewise, with no_new_privs
+//
+// Birth and gate take some calls. A filter that refuses them comes behind, and without no_new_privs the credentials too.
 func (b *builder) finish() error {
-	if b.sharesPIDs() && !b.shielded && (b.f.UID == 0 || !b.listens()) {
-		b.shield()
-	}
 	if err := b.closeAndLimit(); err != nil {
 		return err
 	}
 	b.standardFiles()
-	b.terminal()
 	b.chdir()
+	born := !b.joinsLate() || b.bornFirst()
+	if born {
+		b.terminal()
+	}
 	late := b.filterLast()
+	waited := !late && b.gateFirst || b.outOfReach()
+	if waited {
+		b.waitStart()
+	}
 	if !late {
 		b.filter("while it still holds CAP_SYS_ADMIN, which installing takes without no_new_privs")
 	}
 	b.credentials()
-	if b.sharesPIDs() && !b.shielded {
-		b.shield() // its listener has been fetched
+	if !b.shielded && !waited && b.f.UID != 0 && b.s.Process.User.UID != 0 {
+		b.call("prctl", prSetDumpable, 1, 0, 0, 0).because("while it waits porthole may look at it: changing ids gave its files in /proc to the host's root")
+	}
+	if !born {
+		b.join()
+		b.terminal()
 	}
 	b.dieWithParent()
+	if late && !waited && b.sharesPIDs() && !b.gateFirst {
+		b.filter("with no_new_privs installing takes no privilege; others see it wait")
+		late = false
+	}
+	if !waited {
+		b.waitStart()
+	}
+	if b.sharesPIDs() && !b.shielded {
+		b.shield() // the parent has fetched what it wants
+	}
 	if late {
 		b.filter("as late as can be: with no_new_privs installing takes no privilege")
 	}
 	b.exec()
 	return nil
+}
+
+// joinFirst makes the container's own process, where it is born late, before it is finished. It is seen in the pid
+// namespace that it shares while it has more than its program will have.
+func (b *builder) joinFirst() error {
+	if b.joinsLate() && b.bornFirst() {
+		b.join()
+	}
+	if b.sharesPIDs() && b.gateFirst {
+		b.note("the profile does not let the process come and wait for its start: who shares its pid namespace and has CAP_SYS_PTRACE gets at it before the profile is in force")
+	}
+	return nil
+}
+
+// bornFirst says that the process has to be there before it is finished: its filter does not let it come, its schedule is
+// not handed on, whoever is told of its filter is to be told of it and not of the one that makes it, or it waits first.
+func (b *builder) bornFirst() bool {
+	return b.gateFirst && !b.filterLast() || ownSchedule(b.s.Process.Scheduler) || b.listens() || b.outOfReach()
+}
+
+// outOfReach says that the parent, which has something to fetch from the child, could not do so any more when that
+// has become another user (ptrace_may_access, kernel/ptrace.c).
+func (b *builder) outOfReach() bool {
+	return b.f.UID == 0 && b.fetches() && b.s.Process.User.UID != 0 && !b.f.Caps.Effective.Has(caps.CAP_SYS_PTRACE)
 }
 
 // filterLast says whether the filter comes after everything else. A listener has to be fetched by

@@ -41,7 +41,15 @@ func (b *builder) checkFilter(sc *Seccomp, nnp bool) error {
 		return nil
 	}
 	var bad *FilterError
-	for i, s := range b.p.Child[b.filtered:] {
+	steps := b.p.Child[b.filtered:]
+	if slices.ContainsFunc(b.p.Gates, func(g Gate) bool { return g.ID == GateStart && g.At >= b.filtered }) {
+		// Up to the start gate launch has the child die with its parent, again after each change of ids.
+		steps = slices.Clone(steps)
+		for _, sig := range []uint64{sigKill, 0} {
+			steps = append(steps, Step{Call: "prctl", Args: []Arg{{Num: prSetPdeathsig}, {Num: sig}}})
+		}
+	}
+	for i, s := range steps {
 		nr, ok := b.f.Arch.Nr(s.Call)
 		if !ok {
 			return fmt.Errorf("%s has no system call %s", b.f.Arch, s.Call)
@@ -60,8 +68,9 @@ func (b *builder) checkFilter(sc *Seccomp, nnp bool) error {
 		case seccomp.Allow, seccomp.Log:
 			continue
 		case seccomp.Notify:
-			// The listener is fetched at the gate that follows at once; what it takes to get there nobody could answer.
-			if sc.Listener && i >= 2 {
+			// The listener is fetched at the gate that follows at once; what it takes to get there nobody could answer,
+			// and at a gate for as long as it pleases nobody is to be asked.
+			if sc.Listener && i >= 2 && !atGate(s) {
 				continue
 			}
 		}
@@ -81,6 +90,11 @@ func (b *builder) checkFilter(sc *Seccomp, nnp bool) error {
 		bad.Try += ", or --security-opt no-new-privileges, with which it comes last"
 	}
 	return bad
+}
+
+// atGate says that a step is one of the two that make a gate.
+func atGate(s Step) bool {
+	return len(s.Args) > 0 && s.Args[0].Kind == ArgSlot && (s.Args[0].Slot == SlotArrive || s.Args[0].Slot == SlotPass)
 }
 
 // likely is an argument as the filter will see it: an address or an open file for what is not known yet.

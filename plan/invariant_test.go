@@ -36,6 +36,9 @@ func checkPlan(t testing.TB, p *Plan, s *specs.Spec, g given) {
 	checkSlots(t, "child", p, p.Child, filled)
 	checkGates(t, p)
 	checkEnd(t, p)
+	if g.Join == nil {
+		checkStart(t, p, g)
+	}
 	checkNames(t, p, s, g)
 	for _, list := range [][]Step{p.Before, p.Child} {
 		for i, step := range list {
@@ -169,6 +172,23 @@ func checkEnd(t testing.TB, p *Plan) {
 		t.Error("with no_new_privs the filter is to come last")
 	case !nnp && at > capset:
 		t.Error("without no_new_privs the filter is to come before capabilities are dropped")
+	}
+}
+
+// checkStart: who waits for its start is what its program will be, unless the filter would not let it wait.
+func checkStart(t testing.TB, p *Plan, g given) {
+	t.Helper()
+	start := p.Gates[slices.IndexFunc(p.Gates, func(g Gate) bool { return g.ID == GateStart })].At
+	shared := slices.ContainsFunc(p.Child[:start], func(s Step) bool {
+		return s.Call == "prctl" && s.Args[0].Num == prSetDumpable && s.Args[1].Num == 0
+	})
+	for _, s := range p.Child[start+1:] {
+		switch {
+		case s.Tag == "execve", s.Call == "prctl" && s.Args[0].Num == prSetDumpable:
+		case s.Tag == "seccomp" && !shared, atGate(s):
+		case len(g.Deny)+len(g.Notify) == 0:
+			t.Errorf("after the start gate: %s", s.Call)
+		}
 	}
 }
 

@@ -96,8 +96,8 @@ func (a *app) make(m making, keep bool) (*container.Container, *bundle, error) {
 	}
 	var c *container.Container
 	if b.listens() {
-		// Fetched when the program starts: by another process then, or else by this one.
-		cfg.Watch = func(l *os.File) { a.told = a.notify(b, c.State, container.Created, c.Pid(), l) }
+		// Fetched when the filter is there: that is now, or with no_new_privs when the program starts, by another process perhaps.
+		cfg.Agent = a.agent(b)
 	}
 	claim, err := container.NewClaim(a.root, m.id)
 	if errors.Is(err, container.ErrExists) {
@@ -112,6 +112,11 @@ func (a *app) make(m making, keep bool) (*container.Container, *bundle, error) {
 	return c, b, nil
 }
 
+// agent tells whoever listens at linux.seccomp.listenerPath of a container; a.told is how that went.
+func (a *app) agent(b *bundle) func(*container.State, *os.File) {
+	return func(s *container.State, l *os.File) { a.told = a.notify(b, s, s.Status, s.Pid, l) }
+}
+
 // fill makes the container in its directory, and tells the client what it wants to know.
 func (a *app) fill(claim *container.Claim, cfg container.Config, m making, terminal bool) (*container.Container, error) {
 	if err := os.WriteFile(filepath.Join(claim.Dir, configFile), cfg.OCI.Config, 0o600); err != nil {
@@ -121,7 +126,8 @@ func (a *app) fill(claim *container.Claim, cfg container.Config, m making, termi
 	if err != nil {
 		return nil, a.undone(claim, limitError(err))
 	}
-	if !cfg.OCI.Bundle.Bare {
+	err = a.told
+	if err == nil && !cfg.OCI.Bundle.Bare {
 		err = c.Missing()
 	}
 	if err == nil && m.console != "" && terminal {
@@ -239,14 +245,18 @@ func (a *app) begin(s *container.State, dir string, fa facts.Facts) error {
 		if err != nil {
 			return err
 		}
-		watch = func(l *os.File) { a.told = a.notify(b, s, container.Created, s.Pid, l) }
+		watch = func(l *os.File) { a.agent(b)(s, l) }
 	}
 	err := s.Begin(ctx, dir, watch, func() (container.Config, error) {
 		b, err := kept()
 		if err != nil {
 			return container.Config{}, err
 		}
-		return b.config(a, making{id: s.ID}, fa)
+		cfg, err := b.config(a, making{id: s.ID}, fa)
+		if s.Bundle.Listener {
+			cfg.Agent = a.agent(b)
+		}
+		return cfg, err
 	})
 	if err == nil && a.told != nil {
 		err = errors.Join(a.told, a.end(s))

@@ -38,6 +38,8 @@ type Config struct {
 	// Watch, where not nil, is told the listener of the installed filter, and owns it. Policy's
 	// Notify actions are meant for it.
 	Watch func(listener *os.File)
+	// Agent is Watch for whoever wants to know of which container, as it stands then.
+	Agent func(s *State, listener *os.File)
 	// Answers is what Watch's caller answers calls with, where it keeps to a policy.
 	Answers *seccomp.Policy
 

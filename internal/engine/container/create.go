@@ -46,7 +46,7 @@ func Create(ctx context.Context, claim *Claim, cfg Config) (*Container, error) {
 
 // planOptions is what the plan needs to know beside the spec, except for its control groups.
 func planOptions(id string, cfg Config) (plan.Options, error) {
-	sec, err := seccompOption(cfg.Policy, cfg.Filters, cfg.Watch != nil, cfg.Answers)
+	sec, err := seccompOption(cfg.Policy, cfg.Filters, cfg.Watch != nil || cfg.Agent != nil, cfg.Answers)
 	if err != nil {
 		return plan.Options{}, err
 	}
@@ -118,6 +118,9 @@ func (c *Container) create(ctx context.Context, cfg Config, opt plan.Options) er
 	}
 	c.plan, c.watch, c.command, c.cwd = p, cfg.Watch, cfg.Spec.Process.Args[0], cfg.Spec.Process.Cwd
 	c.facts, c.hooks = cfg.Facts, cfg.Spec.Hooks
+	if cfg.Agent != nil {
+		c.watch = func(l *os.File) { cfg.Agent(c.State, l) }
+	}
 	c.Notes = append(c.Notes, p.Notes...)
 
 	fds, done, err := stdio(cfg)
@@ -151,12 +154,6 @@ func (c *Container) create(ctx context.Context, cfg Config, opt plan.Options) er
 	if err := c.lead(ctx, plan.GateStart); err != nil {
 		return err
 	}
-	if pid := c.proc.Pid(); pid != c.State.Pid { // the plan's heir
-		c.State.Pid = pid
-		if c.State.Start, _, err = startTime(pid); err != nil {
-			return fmt.Errorf("the container's first process: %w", err)
-		}
-	}
 	c.State.Status = Created
 	return c.keepState()
 }
@@ -168,6 +165,12 @@ func (c *Container) lead(ctx context.Context, to plan.GateID) error {
 		g, err := c.proc.Arrived(ctx)
 		if err != nil {
 			return explain(c.plan, c.command, err)
+		}
+		if pid := c.proc.Pid(); pid != c.State.Pid { // the plan's heir
+			c.State.Pid = pid
+			if c.State.Start, _, err = startTime(pid); err != nil {
+				return fmt.Errorf("the container's first process: %w", err)
+			}
 		}
 		if g.ID == plan.GateIDs {
 			if err := c.join(); err != nil {

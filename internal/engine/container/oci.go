@@ -144,10 +144,11 @@ func (s *State) Begin(ctx context.Context, dir string, watch func(*os.File), aga
 	if p.Pid() != s.Pid {
 		return fmt.Errorf("%s: process %d waits there, not the container's", dir, p.Pid())
 	}
+	tell := watch != nil && p.Ahead(plan.GateListener) // else whoever made it has told
 	if err := p.Pass(); err != nil {
 		return err
 	}
-	if watch != nil {
+	if tell {
 		err = handOver(ctx, p, watch)
 	}
 	if err == nil {

@@ -119,6 +119,22 @@ func (p *Process) reattach(dir string) error {
 	return nil
 }
 
+// Ahead says whether a gate of this kind lies behind the one at which the child stands.
+func (p *Process) Ahead(id plan.GateID) bool {
+	page, at := p.raft.page, p.standing()
+	n := int(order.Uint32(page[pageGates:]))
+	for i := range n {
+		off := pageCells + 8*p.nslots() + 8*i
+		if off+8 > len(page) {
+			break
+		}
+		if int(order.Uint32(page[off+4:])) > at && plan.GateID(order.Uint32(page[off:])) == id {
+			return true
+		}
+	}
+	return false
+}
+
 // Waiting says at which gate the child stands, or is about to: the first that lies ahead of it.
 func (p *Process) Waiting() (plan.GateID, bool) {
 	page, at := p.raft.page, p.standing()

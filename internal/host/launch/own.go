@@ -80,8 +80,12 @@ func newOwn(p *plan.Plan, opt Options, exe int) *ownSteps {
 	lasting := false // the plan has it die with its parent for good
 	for i, s := range p.Child {
 		switch {
-		case i >= passed:
-			lasting = lasting || s.Call == "prctl" && len(s.Args) > 1 && s.Args[0].Num == unix.PR_SET_PDEATHSIG && s.Args[1].Num != 0
+		case s.Call == "prctl" && len(s.Args) > 1 && s.Args[0].Num == unix.PR_SET_PDEATHSIG:
+			lasting = s.Args[1].Num != 0
+		case changesIdentity(s.Call) || s.Call == "clone":
+			lasting = false
+		}
+		switch {
 		case i < start && changesIdentity(s.Call):
 			o.add(i+1, dieWithParent(unix.SIGKILL))
 		case i < start && s.Call == "clone": // the heir, which goes on behind the exit of the one that made it
