@@ -310,14 +310,20 @@ func place(s string, off int) (line, column int) {
 // Locate returns the line and column, from 1, of a part of a JSON text: of the member's key, or the list's
 // element. Path is as messages have it: "syscalls[12].args[0].op". Where the last steps are not there, the
 // place is that of what they would stand in; false if none is, or the text is no JSON.
-func Locate(doc, path string) (line, column int, ok bool) {
-	if len(doc) > maxSize {
-		return 0, 0, false
+func Locate(doc, path string) (line, column int, ok bool) { return Locator(doc)(path) }
+
+// Locator is Locate for many parts of one text, which it reads once.
+func Locator(doc string) func(path string) (line, column int, ok bool) {
+	var root value
+	if len(doc) <= maxSize {
+		if v, f := scan(doc); f == nil {
+			root = v
+		}
 	}
-	v, f := scan(doc)
-	if f != nil {
-		return 0, 0, false
-	}
+	return func(path string) (line, column int, ok bool) { return locate(doc, root, path) }
+}
+
+func locate(doc string, v value, path string) (line, column int, ok bool) {
 	off, found := 0, false
 	for path != "" {
 		path = strings.TrimPrefix(path, ".")

@@ -3,6 +3,7 @@ package format
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -67,16 +68,7 @@ func (d *Document) policy(name string, n *tree.Node, prefix string) error {
 		word := strings.ToLower(n.Text())
 		a, ok := beatActions[word]
 		if !ok {
-			hint := ""
-			var words []string
-			for w := range beatActions {
-				words = append(words, w)
-			}
-			slices.Sort(words)
-			if like := near.Names(word, words, 1); len(like) > 0 {
-				hint = "; did you mean " + like[0] + "?"
-			}
-			n.Fail("unknown action %q%s", n.Text(), hint)
+			n.Fail("unknown action %q%s", n.Text(), meant(near.Names(word, slices.Sorted(maps.Keys(beatActions)), 1)))
 		}
 		return a
 	}
@@ -131,16 +123,21 @@ func (d *Document) policy(name string, n *tree.Node, prefix string) error {
 // matches decides; a profile skips entries that say what the default says.
 func (d *Document) settle() {
 	p := d.Profile
+	last := map[string]int{} // the last entry that names a call
+	for i, e := range p.Entries {
+		for _, n := range e.Names {
+			last[n] = i
+		}
+	}
 	decided := map[string]bool{}
 	for i := range p.Entries {
 		e := &p.Entries[i]
 		e.Names = slices.DeleteFunc(e.Names, func(n string) bool { return decided[n] })
 		for _, n := range e.Names {
-			later := slices.ContainsFunc(p.Entries[i+1:], func(o profile.Entry) bool { return slices.Contains(o.Names, n) })
 			switch {
 			case len(e.Args) == 0:
 				decided[n] = true
-			case later && saysDefault(p, *e):
+			case last[n] > i && saysDefault(p, *e):
 				path := fmt.Sprintf("syscalls[%d]", i)
 				at := d.places[path]
 				d.Losses = append(d.Losses, Loss{path, fmt.Sprintf("for %s it says what the default says, which a profile skips: a later entry decides", n), at.line, at.column})
@@ -161,11 +158,11 @@ func (d *Document) call(n *tree.Node, path string) string {
 	s := n.Text()
 	d.places[path] = place{n.Line, n.Column}
 	if s != "" && !abi.Known(s) {
-		msg := fmt.Sprintf("no system call is called %q, skipped", s)
-		if like := abi.Nearest(s, 1); len(like) > 0 {
-			msg += "; did you mean " + like[0] + "?"
+		if len(d.Warnings) == maxWarnings {
+			n.Fail("after %d warnings: this is no profile", maxWarnings)
+			return s
 		}
-		d.Warnings = append(d.Warnings, profile.Warning{Path: path, Msg: msg, Line: n.Line, Column: n.Column})
+		d.unknown(s, path, place{n.Line, n.Column})
 	}
 	return s
 }
@@ -216,8 +213,8 @@ func (d *Document) withArgs(name string, n *tree.Node, act specs.LinuxSeccompAct
 					more = append(more, append(args[:len(args):len(args)], one))
 				}
 			}
-			if len(more) > 1000 {
-				return nil, syntax(name, c, "more than 1000 ways for its bits to be set")
+			if len(more) > 1000 || len(more)+len(d.Profile.Entries) > maxListed {
+				return nil, syntax(name, c, "more than 1000 ways for its bits to be set, or %d with all before it", maxListed)
 			}
 			all = more
 			continue

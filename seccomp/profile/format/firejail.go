@@ -10,7 +10,6 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"porthole/abi"
-	"porthole/near"
 	"porthole/seccomp/profile"
 )
 
@@ -43,8 +42,8 @@ var firejail = &Form{
 }
 
 func readFirejail(name string, text []byte) (*Document, error) {
-	d := &Document{Profile: &profile.Profile{}, places: map[string]place{}}
-	p := d.Profile
+	u := newListing(name)
+	d, p := u.d, u.d.Profile
 	errno, kill, log := uint(1), false, false
 	type list struct {
 		kind  string // "", "drop", "keep"
@@ -69,9 +68,6 @@ func readFirejail(name string, text []byte) (*Document, error) {
 		if value == "" {
 			at.column = strings.Index(line, key) + 1
 		}
-		bad := func(format string, args ...any) (*Document, error) {
-			return nil, &profile.SyntaxError{Name: name, Line: at.line, Column: at.column, Msg: fmt.Sprintf(format, args...)}
-		}
 		switch key {
 		case "seccomp", "seccomp.drop", "seccomp.keep":
 			lists = append(lists, list{strings.TrimPrefix(strings.TrimPrefix(key, "seccomp"), "."), value, at})
@@ -88,7 +84,7 @@ func readFirejail(name string, text []byte) (*Document, error) {
 			default:
 				e, err := abi.ParseErrno(value)
 				if err != nil {
-					return bad("seccomp-error-action: %v; or kill, or log", err)
+					return nil, u.fail(at, "seccomp-error-action: %v; or kill, or log", err)
 				}
 				kill, log, errno = false, false, uint(e)
 			}
@@ -96,12 +92,12 @@ func readFirejail(name string, text []byte) (*Document, error) {
 			d.Losses = append(d.Losses, Loss{key, "a filter of its own, which is not in this profile", at.line, at.column})
 		default:
 			if strings.HasPrefix(key, "seccomp") {
-				return bad("unknown command %q", key)
+				return nil, u.fail(at, "unknown command %q", key)
 			}
 		}
 	}
 	if len(lists) == 0 {
-		return nil, &profile.SyntaxError{Name: name, Line: 1, Column: 1, Msg: "no seccomp command in it"}
+		return nil, u.fail(place{1, 1}, "no seccomp command in it")
 	}
 	l := lists[len(lists)-1] // each replaces the one before
 	for _, other := range lists[:len(lists)-1] {
@@ -121,7 +117,6 @@ func readFirejail(name string, text []byte) (*Document, error) {
 		n := errno
 		return &n
 	}
-	u := &unit{d: d, name: name}
 	keep := l.kind == "keep"
 	if keep {
 		p.Default, p.DefaultErrno = refuse, number()
@@ -152,9 +147,6 @@ func readFirejail(name string, text []byte) (*Document, error) {
 				continue
 			}
 			at := place{l.at.line, w.column}
-			bad := func(format string, args ...any) (*Document, error) {
-				return nil, &profile.SyntaxError{Name: name, Line: at.line, Column: at.column, Msg: fmt.Sprintf(format, args...)}
-			}
 			item, tail, has := strings.Cut(item, ":")
 			act, ret := specs.LinuxSeccompAction(specs.ActAllow), (*uint)(nil)
 			if keep == not {
@@ -168,42 +160,26 @@ func readFirejail(name string, text []byte) (*Document, error) {
 				case tail == "log":
 					act, ret = specs.ActLog, nil
 				case err != nil:
-					return bad("%q: %v", w.text, err)
+					return nil, u.fail(at, "%q: %v", w.text, err)
 				default:
 					n := uint(e)
 					act, ret = specs.ActErrno, &n
 				}
 			}
-			names := []string{item}
-			switch {
-			case strings.HasPrefix(item, "@"):
-				var ok bool
-				if names, ok = group(firejailGroups, item); !ok {
-					hint := ""
-					if like := near.Names(item, groupNames(firejailGroups), 1); len(like) > 0 {
-						hint = "; did you mean " + like[0] + "?"
-					}
-					return bad("no group of calls is called %s%s", item, hint)
+			if number, ok := strings.CutPrefix(item, "$"); ok {
+				n, err := strconv.ParseUint(number, 10, 31)
+				if item, ok = abi.X86_64.Name(uint32(n)); err != nil || !ok {
+					return nil, u.fail(at, "no system call of x86-64 has the number %s", number)
 				}
-			case strings.HasPrefix(item, "$"):
-				n, err := strconv.ParseUint(item[1:], 10, 31)
-				call, ok := abi.X86_64.Name(uint32(n))
-				if err != nil || !ok {
-					return bad("no system call of x86-64 has the number %s", item[1:])
-				}
-				names = []string{call}
-			case !abi.Known(item):
-				msg := fmt.Sprintf("no system call is called %q, skipped", item)
-				if like := abi.Nearest(item, 1); len(like) > 0 {
-					msg += "; did you mean " + like[0] + "?"
-				}
-				d.Warnings = append(d.Warnings, profile.Warning{Path: "seccomp", Msg: msg, Line: at.line, Column: at.column})
-				continue
+			}
+			names, err := u.named(item, firejailGroups, "seccomp", at)
+			if err != nil {
+				return nil, err
 			}
 			for _, n := range names {
 				if !seen[n] { // the first that matches decides
 					seen[n] = true
-					u.add(listed{call: n, at: at}, act, ret)
+					u.add(n, at, act, ret)
 				}
 			}
 		}
@@ -217,10 +193,8 @@ func readFirejail(name string, text []byte) (*Document, error) {
 }
 
 func writeFirejail(p *profile.Profile) ([]byte, []Loss, error) {
-	q := *p
 	secondary := len(p.ArchMap) == 0 && len(p.Arches) == 0
-	q.ArchMap = nil
-	p, losses, err := plain(&q, "Firejail")
+	p, losses, err := listable(p, "Firejail")
 	if err != nil {
 		return nil, nil, err
 	}
@@ -254,9 +228,6 @@ func writeFirejail(p *profile.Profile) ([]byte, []Loss, error) {
 		b.WriteString("seccomp.block-secondary\n")
 	} else {
 		lose("architectures", "Firejail allows every 32-bit call, whatever the list says")
-	}
-	if p.Flags != nil || p.ListenerPath != "" {
-		lose("flags", "flags and listener have no word")
 	}
 	var first, items []string
 	seen := map[string]bool{}

@@ -43,9 +43,8 @@ type Document struct {
 	Losses   []Loss
 	Open     bool // the program whose form this is lets calls of other ABIs through, whatever the text says
 
-	places map[string]place // of an entry's parts, by path in Profile's terms
-	text   string           // of JSON
-	prefix string           // of its paths
+	places map[string]place                              // of an entry's parts, by path in Profile's terms
+	locate func(path string) (line, column int, ok bool) // of JSON, in its place
 }
 
 type place struct{ line, column int }
@@ -53,8 +52,8 @@ type place struct{ line, column int }
 // Place is where in the text a part of the profile stands, given as profile's paths have it
 // ("syscalls[3].args[0]"), or the nearest thing around it that is known; 1, 1 at least.
 func (d *Document) Place(path string) (line, column int) {
-	if d.places == nil {
-		if line, column, ok := profile.Locate(d.text, d.prefix+path); ok {
+	if d.locate != nil {
+		if line, column, ok := d.locate(path); ok {
 			return line, column
 		}
 		return 1, 1
@@ -98,9 +97,9 @@ func Names() []string {
 func Find(name string) (*Form, error) {
 	i := slices.IndexFunc(Forms(), func(f *Form) bool { return f.Name == name })
 	if i < 0 {
-		hint := "; there are " + strings.Join(Names(), ", ")
-		if like := near.Names(name, Names(), 1); len(like) > 0 {
-			hint = "; did you mean " + like[0] + "?"
+		hint := meant(near.Names(name, Names(), 1))
+		if hint == "" {
+			hint = "; there are " + strings.Join(Names(), ", ")
 		}
 		return nil, fmt.Errorf("no form of profiles is called %q%s", name, hint)
 	}
@@ -144,6 +143,14 @@ func Write(p *profile.Profile, form string) ([]byte, []Loss, error) {
 		return nil, nil, err
 	}
 	return f.write(p)
+}
+
+// meant is the end of a message about a word: what may have been meant by it.
+func meant(like []string) string {
+	if len(like) == 0 {
+		return ""
+	}
+	return "; did you mean " + like[0] + "?"
 }
 
 // isJSON says that a text begins as an object of JSON does.

@@ -187,14 +187,52 @@ func TestLimits(t *testing.T) {
 	}
 	deep := strings.Repeat("[", 100000)
 	for story, c := range map[string]struct{ form, text, want string }{
-		"a bomb of aliases": {"operator", bomb, "MaxValues"},
-		"deep nesting":      {"operator", "kind: SeccompProfile\nspec: " + deep, "MaxDepth"},
-		"deep JSON":         {"docker", `{"syscalls": ` + deep, "nested deeper than 64"},
-		"five megabytes":    {"systemd", "SystemCallFilter=" + strings.Repeat("read ", 1<<20), "MaxBytes"},
-		"many ways":         {"beats", "default_action: allow\nsyscalls:\n- action: errno\n  names_with_args:\n  - name: clone\n    arguments: [{argument: 0, operation: BitsSet, value: 0xffffffffffffffff}, {argument: 1, operation: BitsSet, value: 0xffffffffffffffff}]\n", "more than 1000 ways"},
+		"a bomb of aliases":       {"operator", bomb, "MaxValues"},
+		"deep nesting":            {"operator", "kind: SeccompProfile\nspec: " + deep, "MaxDepth"},
+		"deep JSON":               {"docker", `{"syscalls": ` + deep, "nested deeper than 64"},
+		"five megabytes":          {"systemd", "SystemCallFilter=" + strings.Repeat("read ", 1<<20), "MaxBytes"},
+		"a group again and again": {"systemd", "SystemCallFilter=" + strings.Repeat("@known ", 1<<19), "more than 100000 calls"},
+		"another's group":         {"firejail", "seccomp.drop " + strings.Repeat("@default,", 1<<18), "more than 100000 calls"},
+		"words":                   {"systemd", "SystemCallFilter=" + strings.Repeat("nosuch ", 1<<19), "after 1000 warnings"},
+		"names":                   {"beats", "default_action: allow\nsyscalls:\n- action: errno\n  names:\n" + strings.Repeat("  - nosuch\n", 1100), "after 1000 warnings"},
+		"ways beside ways":        {"beats", "default_action: allow\nsyscalls:\n- action: errno\n  names_with_args:\n" + strings.Repeat("  - {name: clone, arguments: [{argument: 0, operation: BitsSet, value: 1023}, {argument: 1, operation: BitsSet, value: 1023}]}\n", 2000), "100000 with all before"},
+		"many ways":               {"beats", "default_action: allow\nsyscalls:\n- action: errno\n  names_with_args:\n  - name: clone\n    arguments: [{argument: 0, operation: BitsSet, value: 0xffffffffffffffff}, {argument: 1, operation: BitsSet, value: 0xffffffffffffffff}]\n", "more than 1000 ways"},
 	} {
 		if _, err := Read("p", []byte(c.text), c.form); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %.300v", story, err)
+		}
+	}
+}
+
+// What is a name in one form is nothing else in another: no line, no item, no setting.
+func TestNames(t *testing.T) {
+	p := &profile.Profile{Name: "p", Default: specs.ActErrno}
+	var e profile.Entry
+	e.Action, e.Names = specs.ActAllow, []string{"close", "read\nExecStart=/bin/sh", "read,!write", "read write", "@known", "~read", "$0", "read:kill"}
+	p.Entries = []profile.Entry{e}
+	for _, f := range Forms() {
+		text, losses, err := Write(p, f.Name)
+		if err != nil {
+			t.Errorf("%s: %v", f.Name, err)
+			continue
+		}
+		d, err := Read("p", text, f.Name)
+		if err != nil {
+			t.Errorf("%s: %v\n%s", f.Name, err, text)
+			continue
+		}
+		pol, _ := d.Profile.Resolve(profile.Conditions{Arch: abi.X86_64})
+		for call, want := range map[string]bool{"close": true, "read": false, "write": false} {
+			nr, _ := abi.X86_64.Nr(call)
+			if got := pol.Decide(abi.X86_64, nr, [6]uint64{}).Action.Permits(); got != want {
+				t.Errorf("%s: %s is let through: %t\n%s", f.Name, call, got, text)
+			}
+		}
+		if strings.Contains(string(text), "\nExecStart") {
+			t.Errorf("%s: a name is a line of its own:\n%s", f.Name, text)
+		}
+		if lists := f == systemd || f == firejail; lists && len(losses) < len(e.Names)-1 {
+			t.Errorf("%s: %v", f.Name, losses)
 		}
 	}
 }

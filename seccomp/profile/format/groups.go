@@ -42,24 +42,3 @@ func groupNames(table string) (out []string) {
 	}
 	return out
 }
-
-// words are a line's words with the columns at which they begin, split at blanks or, with comma, at those too.
-func words(line, at string) (out []word) {
-	start := -1
-	for i, r := range line + " " {
-		if strings.ContainsRune(at, r) || i == len(line) {
-			if start >= 0 {
-				out = append(out, word{line[start:i], start + 1})
-			}
-			start = -1
-		} else if start < 0 {
-			start = i
-		}
-	}
-	return out
-}
-
-type word struct {
-	text   string
-	column int
-}

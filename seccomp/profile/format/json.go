@@ -50,14 +50,15 @@ func readJSON(name string, text []byte) (*Document, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Document{Profile: p, Warnings: warnings, text: string(text)}
+	locate := profile.Locator(string(text))
+	within := ""
 	for _, prefix := range []string{"linux.seccomp.", "seccomp.", "linux."} {
-		if _, _, ok := profile.Locate(d.text, prefix+"defaultAction"); ok {
-			d.prefix = prefix
+		if _, _, ok := locate(prefix + "defaultAction"); ok {
+			within = prefix
 			break
 		}
 	}
-	return d, nil
+	return &Document{Profile: p, Warnings: warnings, locate: func(path string) (line, column int, ok bool) { return locate(within + path) }}, nil
 }
 
 // readPlain is for readers that know no conditions: one would be skipped, and its entry always hold.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -113,7 +112,7 @@ func (d *Document) json(b *strings.Builder, name, path string, v *tree.Node) err
 			if n++; n > 1 {
 				b.WriteByte(',')
 			}
-			b.WriteString(strconv.Quote(key) + ":")
+			b.WriteString(quoted(key) + ":")
 			if err := d.json(b, name, path+"."+key, e); err != nil {
 				return err
 			}

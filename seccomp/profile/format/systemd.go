@@ -10,7 +10,6 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"porthole/abi"
-	"porthole/near"
 	"porthole/seccomp/profile"
 )
 
@@ -49,8 +48,7 @@ const killed = -2
 
 // unit is what the lines of a unit come to.
 type unit struct {
-	d         *Document
-	name      string
+	listing
 	allow     bool // the first list says what is allowed
 	begun     bool
 	calls     []listed
@@ -63,7 +61,7 @@ type unit struct {
 }
 
 func readSystemd(name string, text []byte) (*Document, error) {
-	u := &unit{d: &Document{Profile: &profile.Profile{}, places: map[string]place{}}, name: name, errno: -1}
+	u := &unit{listing: newListing(name), errno: -1}
 	lines := strings.Split(strings.ReplaceAll(string(text), "\r\n", "\n"), "\n")
 	for i := 0; i < len(lines); i++ {
 		n, line := i+1, lines[i]
@@ -71,9 +69,14 @@ func readSystemd(name string, text []byte) (*Document, error) {
 		if t == "" || t[0] == '#' || t[0] == ';' || t[0] == '[' {
 			continue
 		}
-		for strings.HasSuffix(line, `\`) && i+1 < len(lines) { // goes on; columns count on, too
-			i++
-			line = line[:len(line)-1] + " " + lines[i]
+		if strings.HasSuffix(line, `\`) { // goes on; columns count on, too
+			parts := []string{line}
+			for strings.HasSuffix(lines[i], `\`) && i+1 < len(lines) {
+				i++
+				parts[len(parts)-1] = strings.TrimSuffix(parts[len(parts)-1], `\`)
+				parts = append(parts, lines[i])
+			}
+			line = strings.Join(parts, " ")
 		}
 		key, value, ok := strings.Cut(line, "=")
 		if !ok {
@@ -85,10 +88,6 @@ func readSystemd(name string, text []byte) (*Document, error) {
 		}
 	}
 	return u.d, u.finish()
-}
-
-func (u *unit) fail(at place, format string, args ...any) error {
-	return &profile.SyntaxError{Name: u.name, Line: at.line, Column: at.column, Msg: fmt.Sprintf(format, args...)}
 }
 
 func (u *unit) setting(key, value string, line, off int) error {
@@ -195,23 +194,9 @@ func (u *unit) list(value string, line, off int, begun, allow *bool, calls *[]li
 				continue
 			}
 		}
-		names := []string{item}
-		if strings.HasPrefix(item, "@") {
-			var ok bool
-			if names, ok = group(systemdGroups, item); !ok {
-				hint := ""
-				if like := near.Names(item, groupNames(systemdGroups), 1); len(like) > 0 {
-					hint = "; did you mean " + like[0] + "?"
-				}
-				return u.fail(at, "no group of calls is called %s%s", item, hint)
-			}
-		} else if !abi.Known(item) {
-			msg := fmt.Sprintf("no system call is called %q, skipped", item)
-			if like := abi.Nearest(item, 1); len(like) > 0 {
-				msg += "; did you mean " + like[0] + "?"
-			}
-			u.d.Warnings = append(u.d.Warnings, profile.Warning{Path: "SystemCallFilter", Msg: msg, Line: at.line, Column: at.column})
-			continue
+		names, err := u.named(item, systemdGroups, "SystemCallFilter", at)
+		if err != nil {
+			return err
 		}
 		for _, n := range names {
 			*calls = slices.DeleteFunc(*calls, func(l listed) bool { return l.call == n })
@@ -255,7 +240,7 @@ func (u *unit) finish() error {
 		case !u.allow:
 			act, errno = refuse, refusal
 		}
-		u.add(l, act, errno)
+		u.add(l.call, l.at, act, errno)
 	}
 	if u.logBegun {
 		if u.begun {
@@ -266,7 +251,7 @@ func (u *unit) finish() error {
 				act = specs.ActLog
 			}
 			for _, l := range u.log {
-				u.add(l, act, nil)
+				u.add(l.call, l.at, act, nil)
 			}
 		}
 	}
@@ -283,31 +268,9 @@ func (u *unit) finish() error {
 	return nil
 }
 
-// add puts a call to the last entry, if that says the same, or to one of its own.
-func (u *unit) add(l listed, act specs.LinuxSeccompAction, errno *uint) {
-	p := u.d.Profile
-	n := len(p.Entries) - 1
-	if n < 0 || p.Entries[n].Action != act || !sameNumber(p.Entries[n].ErrnoRet, errno) {
-		var e profile.Entry
-		e.Action, e.ErrnoRet = act, errno
-		p.Entries = append(p.Entries, e)
-		n++
-		u.d.places[fmt.Sprintf("syscalls[%d]", n)] = l.at
-	}
-	e := &p.Entries[n]
-	u.d.places[fmt.Sprintf("syscalls[%d].names[%d]", n, len(e.Names))] = l.at
-	e.Names = append(e.Names, l.call)
-}
-
-func sameNumber(a, b *uint) bool {
-	return a == b || a != nil && b != nil && *a == *b
-}
-
 func writeSystemd(p *profile.Profile) ([]byte, []Loss, error) {
 	archMap := p.ArchMap
-	q := *p
-	q.ArchMap = nil
-	p, losses, err := plain(&q, "systemd")
+	p, losses, err := listable(p, "systemd")
 	if err != nil {
 		return nil, nil, err
 	}
@@ -349,9 +312,6 @@ func writeSystemd(p *profile.Profile) ([]byte, []Loss, error) {
 			}
 		}
 		fmt.Fprintf(&b, "SystemCallArchitectures=%s\n", arches)
-	}
-	if p.Flags != nil || p.ListenerPath != "" {
-		lose("flags", "flags and listener have no word")
 	}
 	decided := map[string]bool{}
 	var allowed, body []string
@@ -418,13 +378,4 @@ func writeSystemd(p *profile.Profile) ([]byte, []Loss, error) {
 		b.WriteString(l)
 	}
 	return b.Bytes(), losses, nil
-}
-
-// errnoName is an errno as systemd reads it.
-func errnoName(n uint) string {
-	word := abi.Errno(n).String()
-	if _, err := abi.ParseErrno(word); err != nil {
-		return strconv.FormatUint(uint64(n), 10)
-	}
-	return word
 }
