@@ -7,7 +7,6 @@ package audit
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -67,9 +66,14 @@ var Rules = []Rule{
 	{"S0009", "errno-out-of-range", "an errno is none", "The kernel caps errnos at 4095 (SECCOMP_RET_ERRNO, kernel/seccomp.c); with 0 the call is not carried out and seems to have succeeded."},
 }
 
-// RuleOf returns the rule of an ID.
+// RuleOf returns the rule of an ID; the zero Rule where there is none.
 func RuleOf(id string) Rule {
-	return Rules[slices.IndexFunc(Rules, func(r Rule) bool { return r.ID == id })]
+	for _, r := range Rules {
+		if r.ID == id {
+			return r
+		}
+	}
+	return Rule{}
 }
 
 // Finding is one thing that was found.
@@ -127,7 +131,7 @@ func Syntax(err *profile.SyntaxError) Finding {
 // Profile looks at a profile and returns what it found, in the order of the document. It fails where a
 // call's tests or conditions are beyond counting.
 func Profile(p *profile.Profile, o Options) ([]Finding, error) {
-	a := &auditor{Options: o, p: p}
+	a := &auditor{Options: o, p: p, known: map[subject]bool{}}
 	if a.Machines == nil {
 		a.Machines = coveredBy(p)
 	}
@@ -176,11 +180,17 @@ type auditor struct {
 	Options
 	p     *profile.Profile
 	found []Finding
+	known map[subject]bool // what findings there are of
 }
+
+// subject is what a finding is about.
+type subject struct{ rule, path, call string }
 
 // add keeps a finding, once.
 func (a *auditor) add(f Finding) {
-	if !slices.ContainsFunc(a.found, func(g Finding) bool { return g.Rule == f.Rule && g.Path == f.Path && g.Call == f.Call }) {
+	s := subject{f.Rule, f.Path, f.Call}
+	if !a.known[s] {
+		a.known[s] = true
 		a.found = append(a.found, f)
 	}
 }
@@ -353,7 +363,7 @@ func (a *auditor) call(call string, entries []int) error {
 			if !slices.ContainsFunc(entries[j+1:], func(k int) bool { return !saysDefault(a.p, &a.p.Entries[k]) }) {
 				continue // it says again what is so, which harms nothing
 			}
-		case slices.ContainsFunc(a.found, func(g Finding) bool { return g.Rule == "S0004" && g.Path == at(i) && g.Call == call }):
+		case a.known[subject{"S0004", at(i), call}]:
 			continue // said there, and what decides
 		default:
 			var said bool
@@ -499,10 +509,10 @@ func (a *auditor) slips(call string, entries []int, pol seccomp.Policy, own abi.
 			continue
 		}
 		args, ok, err := compare.SlipsThrough(span, arg)
-		if err != nil || !ok {
-			if err != nil {
-				return err
-			}
+		if err != nil {
+			return err
+		}
+		if !ok {
 			continue
 		}
 		kernel := args
@@ -553,11 +563,4 @@ func Worst(list []Finding) (w Severity) {
 		w = max(w, f.Severity)
 	}
 	return w
-}
-
-// AsSyntax says whether err is about the document's text.
-func AsSyntax(err error) (*profile.SyntaxError, bool) {
-	var s *profile.SyntaxError
-	ok := errors.As(err, &s)
-	return s, ok
 }

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"porthole/abi"
 	"porthole/facts"
 	"porthole/seccomp/profile"
@@ -241,6 +243,40 @@ func TestSARIF(t *testing.T) {
 	}
 	if err := json.Unmarshal(SARIF(nil, ""), &doc); err != nil || get(doc, "runs", 0, "results") == nil {
 		t.Errorf("%v", err)
+	}
+}
+
+// What programs get says all that people read, and rules and severities are found by their names.
+func TestJSON(t *testing.T) {
+	f := []Finding{
+		{Rule: "S0008", Severity: Note, Path: "syscalls[0].names[1]", Line: 3, Column: 5, Call: "raed", Msg: "no such <call>", Remedy: "perhaps read"},
+		{Rule: "S0002", Severity: Error, Line: 1, Column: 1, Msg: "m", Evidence: "e"},
+	}
+	var got []struct {
+		File     string
+		Findings []map[string]any
+	}
+	if err := json.Unmarshal(JSON([]Report{{"p.json", f}, {"empty.json", nil}}), &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 2 || got[1].Findings == nil || len(got[0].Findings) != 2 {
+		t.Fatalf("%+v", got)
+	}
+	want := map[string]any{"rule": "S0008", "name": RuleOf("S0008").Name, "severity": "note", "line": 3.0, "column": 5.0, "path": "syscalls[0].names[1]",
+		"call": "raed", "message": "no such <call>", "remedy": "perhaps read"}
+	if d := cmp.Diff(want, got[0].Findings[0]); d != "" {
+		t.Error(d)
+	}
+	if Worst(f) != Error || Worst(f[:1]) != Note || Worst(nil) != 0 || RuleOf("S9999") != (Rule{}) {
+		t.Error("the worst of findings, or a rule that is none")
+	}
+	for _, s := range []Severity{Note, Warning, Error} {
+		if got, err := ParseSeverity(s.String()); got != s || err != nil {
+			t.Errorf("%v: %v, %v", s, got, err)
+		}
+	}
+	if _, err := ParseSeverity("wrong"); err == nil {
+		t.Error("a severity that is none")
 	}
 }
 

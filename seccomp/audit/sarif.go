@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 )
@@ -96,14 +97,19 @@ func SARIF(reports []Report, version string) []byte {
 		Version string `json:"version"`
 		Runs    []run  `json:"runs"`
 	}{"https://json.schemastore.org/sarif-2.1.0.json", "2.1.0", []run{r}}
-	var b strings.Builder
+	return encode(doc)
+}
+
+// encode writes texts and numbers as JSON, two blanks to each depth.
+func encode(v any) []byte {
+	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	if err := e.Encode(doc); err != nil { // texts and numbers
+	if err := e.Encode(v); err != nil {
 		panic("audit: " + err.Error())
 	}
-	return []byte(b.String())
+	return b.Bytes()
 }
 
 // uri is a file's name as a relative reference (RFC 3986): what is no letter, digit or one of -._~/ is escaped.
@@ -148,12 +154,5 @@ func JSON(reports []Report) []byte {
 		}
 		out = append(out, x)
 	}
-	var b strings.Builder
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	if err := e.Encode(out); err != nil {
-		panic("audit: " + err.Error())
-	}
-	return []byte(b.String())
+	return encode(out)
 }

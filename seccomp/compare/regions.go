@@ -50,7 +50,8 @@ func termOf(arg uint8, low, high *side, bits int) term {
 	}
 	ls, lt := low.set()
 	hs, ht := high.set()
-	for shift, tests := range map[int][]wordTest{0: lt, 32: ht} {
+	for half, tests := range [][]wordTest{lt, ht} {
+		shift := 32 * half
 		for _, s := range tests {
 			t.texts = append(t.texts, s.text(arg, shift))
 			if l := s[0]; len(s) == 1 && len(l) == 1 && !l[0].not && !l[0].gt {
@@ -59,15 +60,17 @@ func termOf(arg uint8, low, high *side, bits int) term {
 		}
 	}
 	slices.Sort(t.texts)
-	everyLow := len(ls) == 1 && ls[0] == interval{0, low32}
 	var runs []run
+	if bits == 32 {
+		for _, l := range ls {
+			runs = append(runs, run{uint64(l.lo), uint64(l.hi)})
+		}
+		t.setRuns(runs, top)
+		return t
+	}
+	everyLow := len(ls) == 1 && ls[0] == interval{0, low32}
 	for _, h := range hs {
 		switch {
-		case bits == 32:
-			for _, l := range ls {
-				runs = append(runs, run{uint64(l.lo), uint64(l.hi)})
-			}
-			h.hi = h.lo
 		case everyLow:
 			runs = append(runs, run{uint64(h.lo) << 32, uint64(h.hi)<<32 | low32})
 		case h.hi == h.lo:
@@ -86,9 +89,6 @@ func termOf(arg uint8, low, high *side, bits int) term {
 			t.texts = append(t.texts, grouped(runsText(fmt.Sprintf("arg%d & 0xffffffff", arg), halves, low32)))
 			t.setRuns(runs, top)
 			return t
-		}
-		if bits == 32 {
-			break
 		}
 	}
 	t.setRuns(runs, top)
