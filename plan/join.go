@@ -23,9 +23,8 @@ import (
 //	child     setns, ids, capabilities, filter … clone, exit
 //	process                                        └─ setsid, terminal, execve
 //
-// Where the filter, which without no_new_privs has to come before capabilities are dropped, does
-// not let clone or setsid through, the process is made first, and does the rest, itself
-// non-dumpable, under the eyes of the container; a note says so.
+// Where the filter does not let clone or setsid through, the process is made before it; and without no_new_privs, where it
+// has to come before capabilities are dropped, the process drops them itself, under the eyes of the container. A note says so.
 func Join(process *specs.Process, opt JoinOptions, f facts.Facts) (*Plan, error) {
 	p, err := join(process, opt, f, false)
 	var refused *FilterError
@@ -39,7 +38,8 @@ func Join(process *specs.Process, opt JoinOptions, f facts.Facts) (*Plan, error)
 // bornCalls are those that a filter may refuse if the process is made before it is installed.
 var bornCalls = []string{"clone", "exit_group", "setsid", "ioctl"}
 
-func join(process *specs.Process, opt JoinOptions, f facts.Facts, bornFirst bool) (*Plan, error) {
+// join is Join; with behind the filter need not let the process be born.
+func join(process *specs.Process, opt JoinOptions, f facts.Facts, behind bool) (*Plan, error) {
 	b := newBuilder(f)
 	b.s = &specs.Spec{Process: process, Linux: &specs.Linux{Personality: opt.Personality, MemoryPolicy: opt.MemoryPolicy}}
 	b.o = &Options{ID: opt.ID, File: opt.File, NoKeyring: opt.NoKeyring, Seccomp: opt.Seccomp, Inherit: opt.Inherit, DieWithParent: opt.DieWithParent, NoFile: opt.NoFile, ChownStdio: opt.ChownStdio, Refer: opt.Refer}
@@ -65,7 +65,8 @@ func join(process *specs.Process, opt JoinOptions, f facts.Facts, bornFirst bool
 
 	// A schedule that is not handed on the process is given itself; and who is told of its filter is told of it,
 	// and not of the one that makes it.
-	filtered := bornFirst
+	nnp := process.NoNewPrivileges
+	bornFirst := behind && !nnp
 	if opt.Namespaces&newPID != 0 {
 		bornFirst = bornFirst || ownSchedule(process.Scheduler) || opt.Seccomp != nil && opt.Seccomp.Listener && f.UID == 0
 	}
@@ -120,14 +121,22 @@ func join(process *specs.Process, opt JoinOptions, f facts.Facts, bornFirst bool
 			return nil, err
 		}
 	}
-	if filtered {
-		b.note("the profile does not allow %s: the process is made before the filter is installed, and seen in the container while it still has privileges", and(bornCalls))
+	if behind {
+		seen := "without it"
+		if bornFirst {
+			seen = "while it still has privileges"
+		}
+		b.note("the profile does not allow %s: the process is made before the filter is installed, and seen in the container %s", and(bornCalls), seen)
 	}
-	late := process.NoNewPrivileges && (opt.Seccomp == nil || !opt.Seccomp.Listener || bornFirst)
+	late := nnp && (opt.Seccomp == nil || !opt.Seccomp.Listener || bornFirst)
 	if !late {
 		b.filter("while it still holds CAP_SYS_ADMIN, which installing takes without no_new_privs")
 	}
 	b.credentials()
+	if late && !bornFirst && !behind && opt.Namespaces&newPID != 0 {
+		b.filter("with no_new_privs installing takes no privilege; nobody inside is to see it without")
+		late = false
+	}
 	if !bornFirst {
 		born()
 	}
@@ -136,7 +145,7 @@ func join(process *specs.Process, opt JoinOptions, f facts.Facts, bornFirst bool
 		b.filter("as late as can be: with no_new_privs installing takes no privilege")
 	}
 	b.exec()
-	return b.done(opt.Seccomp, process.NoNewPrivileges)
+	return b.done(opt.Seccomp, nnp)
 }
 
 // enterTarget enters the container and opens what is needed of it. The root is that of the mount

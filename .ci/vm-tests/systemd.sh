@@ -89,4 +89,19 @@ porthole-oci --root /run/other --systemd-cgroup run -d four </dev/null >/dev/nul
 expect "it runs on" running "$($r state four | grep -o running)"
 kill -9 $($r state four | sed -n 's/.*"pid": *\([0-9]*\).*/\1/p'); sleep 0.5 # the unit goes with it
 expect "gone before delete" "0 " "$($r delete four 2>&1; echo $?) $(ls -d /sys/fs/cgroup/system.slice/po-four.scope 2>/dev/null)"
+# One process and no more: none of those that help to make it counts.
+alone() { # NAME
+	$r run -d $1 </dev/null >/dev/null 2>err; expect "alone: $1" "" "$(cat err)"
+	g=$(find /sys/fs/cgroup -name "po-$1.scope" -o -path "/sys/fs/cgroup/$1")
+	systemctl daemon-reload
+	expect "$1's limit" "1 1" "$(cat $g/pids.max) $(wc -l <$g/cgroup.procs)"
+}
+config system.slice:po:five; sed -i 's/"pids":{"limit":20}/"pids":{"limit":1}/; s/"while.*done"/"while :; do read x <\/p; done"/' config.json
+mkfifo rootfs/p; alone five
+expect "what systemd holds" TasksMax=1 "$(systemctl show po-five.scope -p TasksMax)"
+$r exec five sh -c : </dev/null >/dev/null 2>err; expect "no room for another" 1 "$(grep -c 'temporarily unavailable' err)"
+pid=$($r state five | sed -n 's/.*"pid": *\([0-9]*\).*/\1/p')
+sed -i 's/po:five/po:six/; s|"type":"pid"|"type":"pid","path":"/proc/'$pid'/ns/pid"|' config.json; alone six
+r=porthole-oci; sed -i 's|system.slice:po:six|/seven|' config.json; alone seven
+for n in five six; do porthole-oci --systemd-cgroup delete --force $n; done; porthole-oci delete --force seven
 exit $fail

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"porthole/facts"
@@ -82,12 +83,25 @@ func groupConfig(cfg Config) cgroup.Config {
 	return c
 }
 
+// leaveRoom takes a limit of one process out of r, to be set when that one is all there is: it may be made by another in
+// its group, or beside one that holds a place there.
+func leaveRoom(r *specs.LinuxResources) (*specs.LinuxResources, *specs.LinuxPids) {
+	if r == nil || r.Pids == nil || r.Pids.Limit == nil || *r.Pids.Limit < 0 || *r.Pids.Limit > 1 {
+		return r, nil
+	}
+	rest := *r
+	rest.Pids = nil
+	return &rest, r.Pids
+}
+
 // rootless says that we are not the machine's root.
 func rootless(f facts.Facts) bool { return f.UID != 0 || !f.UserNS.Initial }
 
 func (c *Container) create(ctx context.Context, cfg Config, opt plan.Options) error {
+	var alone *specs.LinuxPids
 	if cfg.Spec.Linux.CgroupsPath != "" {
 		gc := groupConfig(cfg)
+		gc.Resources, alone = leaveRoom(gc.Resources)
 		if gc.Unit != nil {
 			pid, release, err := holdScope()
 			if err != nil {
@@ -153,6 +167,11 @@ func (c *Container) create(ctx context.Context, cfg Config, opt plan.Options) er
 	}
 	if err := c.lead(ctx, plan.GateStart); err != nil {
 		return err
+	}
+	if alone != nil && c.group != nil {
+		if err := c.group.Set(&specs.LinuxResources{Pids: alone}); err != nil {
+			return err
+		}
 	}
 	c.State.Status = Created
 	return c.keepState()
