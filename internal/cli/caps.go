@@ -19,7 +19,7 @@ func (a *app) caps() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "caps [PID]",
 		Short: "say in words which capabilities a process has, and in which user namespace",
-		Args:  cobra.MaximumNArgs(1),
+		Args:  wants(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			pid := os.Getppid()
 			if len(args) == 1 {

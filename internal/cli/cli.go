@@ -9,11 +9,13 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"porthole/internal/cli/fast"
 	"porthole/internal/engine"
 	"porthole/internal/host/image"
 	"porthole/internal/host/registry"
+	"porthole/workload/dialect"
 )
 
 // version is set by the linker.
@@ -32,7 +34,54 @@ func Main(args []string) int {
 	cmd := a.command(args)
 	cmd.SetArgs(args)
 	ran, err := cmd.ExecuteC()
-	return fast.Code(strings.TrimPrefix(strings.TrimPrefix(ran.CommandPath(), "porthole"), " "), err)
+	verb := strings.TrimPrefix(strings.TrimPrefix(ran.CommandPath(), "porthole"), " ")
+	var misused flagError
+	if err != nil && slices.Contains(dockersOwn, verb) && !errors.As(err, &misused) {
+		err = failure{err}
+	}
+	return fast.Code(verb, err)
+}
+
+// dockersOwn are the verbs of Docker's that run no program of the user's: with them Docker exits with 1 where something
+// fails, and with 125 where its flags are wrong (docker/cli, cmd/docker/docker.go).
+var dockersOwn = []string{"ps", "kill", "rm", "stop", "wait", "logs", "inspect", "pull", "load", "import", "images", "rmi", "info", "version"}
+
+// failure is one of theirs.
+type failure struct{ error }
+
+func (failure) ExitCode() int   { return 1 }
+func (f failure) Unwrap() error { return f.error }
+
+// flagError is a mistake in a command's flags.
+type flagError struct{ error }
+
+func (f flagError) Unwrap() error { return f.error }
+
+// wants lets a command have least to most arguments; -1 is any number.
+func wants(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		n := len(args)
+		many := func(how string, n int) string {
+			if n == 1 {
+				return "requires " + how + " 1 argument"
+			}
+			return fmt.Sprintf("requires %s %d arguments", how, n)
+		}
+		var what string
+		switch {
+		case n >= least && (most < 0 || n <= most):
+			return nil
+		case most == 0:
+			what = "accepts no arguments"
+		case least == most:
+			what = many("exactly", least)
+		case n < least:
+			what = many("at least", least)
+		default:
+			what = many("at most", most)
+		}
+		return fmt.Errorf("%s: %s", what, cmd.UseLine())
+	}
 }
 
 // command makes the commands that args may mean: the one that the first of them names, or all. (Together they
@@ -52,6 +101,7 @@ func (a *app) command(args []string) *cobra.Command {
 			return unknownCommand(cmd, args[0])
 		},
 	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return flagError{dialect.FlagError(cmd.Flags(), err)} })
 	root.PersistentFlags().StringVar(&a.root, "root", fast.DefaultRoot(), "where images and containers are kept")
 	root.PersistentFlags().BoolVar(&a.verbose, "verbose", false, "say what is done, and how long each step takes")
 	all := []struct {
@@ -87,6 +137,16 @@ func unknownCommand(cmd *cobra.Command, name string) error {
 		msg += "; did you mean " + strings.Join(near, " or ") + "?"
 	}
 	return errors.New(msg + " (porthole --help lists them)")
+}
+
+// unused refuses flags that would have no say, and says why.
+func unused(flags *pflag.FlagSet, why string, names ...string) error {
+	for _, n := range names {
+		if flags.Changed(n) {
+			return flagError{fmt.Errorf("--%s: %s", n, why)}
+		}
+	}
+	return nil
 }
 
 // fast is what starting containers needs, with a registry.

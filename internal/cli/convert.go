@@ -40,7 +40,7 @@ error, each with its member's path. docs/dialects has what each dialect keeps.`,
 		Example: `  porthole convert --to docker pod.yaml
   porthole convert --to kube --strict compose.yaml --container web
   echo 'docker run --cap-add SYS_PTRACE ubuntu strace true' | porthole convert --to systemd`,
-		Args: cobra.MaximumNArgs(1),
+		Args: wants(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if to == "" {
 				return fmt.Errorf("--to is wanted: one of %s", strings.Join(document.Names(), ", "))
@@ -59,17 +59,18 @@ error, each with its member's path. docs/dialects has what each dialect keeps.`,
 			if err != nil {
 				return err
 			}
-			if opt.File = seccomp; seccomp != "" {
-				if w.Security.SeccompDoc == nil {
-					return errors.New("--seccomp: the workload has no seccomp document of its own")
-				}
-				if err := os.WriteFile(seccomp, w.Security.SeccompDoc, 0o644); err != nil {
-					return err
-				}
+			if seccomp != "" && w.Security.SeccompDoc == nil {
+				return errors.New("--seccomp: the workload has no seccomp document of its own")
 			}
+			opt.File = seccomp
 			text, more, err := out.Write(w, opt)
 			if err != nil {
 				return fmt.Errorf("%s can't be said: %w", name, err)
+			}
+			if seccomp != "" {
+				if err := os.WriteFile(seccomp, w.Security.SeccompDoc, 0o644); err != nil {
+					return err
+				}
 			}
 			result := converted{From: in.Name, To: out.Name, Text: string(text), Losses: []lost{}}
 			for _, l := range losses {
@@ -84,8 +85,6 @@ error, each with its member's path. docs/dialects has what each dialect keeps.`,
 				}
 			} else {
 				fmt.Print(result.Text)
-			}
-			if !asJSON {
 				for _, l := range losses {
 					fmt.Fprintf(os.Stderr, "porthole: lost: %s\n", place(name, l))
 				}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -17,24 +18,16 @@ import (
 func (a *app) pull() *cobra.Command {
 	var quiet bool
 	var platform string
-	cmd := &cobra.Command{
-		Use:   "pull [flags] IMAGE",
-		Short: "fetch an image from a registry",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			e, err := a.engine()
-			if err != nil {
-				return err
-			}
+	cmd := a.onEngine("pull [flags] IMAGE", "fetch an image from a registry", wants(1, 1),
+		func(ctx context.Context, e *engine.Engine, args []string) error {
 			e.Progress = fast.Progress(quiet)
-			name, err := e.Pull(cmd.Context(), args[0], platform)
+			name, err := e.Pull(ctx, args[0], platform)
 			if err != nil {
 				return err
 			}
 			fmt.Println(name)
 			return nil
-		},
-	}
+		})
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "without progress")
 	cmd.Flags().StringVar(&platform, "platform", "", "os/arch[/variant] instead of this machine's")
 	return cmd
@@ -43,98 +36,77 @@ func (a *app) pull() *cobra.Command {
 func (a *app) load() *cobra.Command {
 	var input string
 	var quiet bool
-	cmd := &cobra.Command{
-		Use:   "load [flags]",
-		Short: "take in images from an archive that docker save made",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			e, err := a.engine()
-			if err != nil {
-				return err
-			}
+	cmd := a.onEngine("load [flags]", "take in images from an archive that docker save made", wants(0, 0),
+		func(ctx context.Context, e *engine.Engine, _ []string) error {
 			in := os.Stdin
 			if input != "" {
-				if in, err = os.Open(input); err != nil {
+				file, err := os.Open(input)
+				if err != nil {
 					return err
 				}
-				defer in.Close()
+				defer file.Close()
+				in = file
 			} else if fast.IsTerminal(in) {
 				return errors.New("no archive: give -i FILE, or the archive on standard input")
 			}
 			e.Progress = fast.Progress(quiet)
-			names, err := e.Load(cmd.Context(), in)
+			names, err := e.Load(ctx, in)
 			for _, n := range names {
 				fmt.Println("Loaded image:", n)
 			}
 			return err
-		},
-	}
+		})
 	cmd.Flags().StringVarP(&input, "input", "i", "", "read this file instead of standard input")
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "without progress")
 	return cmd
 }
 
 func (a *app) importCmd() *cobra.Command {
-	return &cobra.Command{
-		Use:   "import FILE|- [IMAGE]",
-		Short: "make an image of a root filesystem's tar archive",
-		Args:  cobra.RangeArgs(1, 2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			e, err := a.engine()
-			if err != nil {
-				return err
-			}
+	return a.onEngine("import FILE|- [IMAGE]", "make an image of a root filesystem's tar archive", wants(1, 2),
+		func(ctx context.Context, e *engine.Engine, args []string) error {
 			in := os.Stdin
 			if args[0] != "-" {
-				if in, err = os.Open(args[0]); err != nil {
+				file, err := os.Open(args[0])
+				if err != nil {
 					return err
 				}
-				defer in.Close()
+				defer file.Close()
+				in = file
 			}
 			name := ""
 			if len(args) == 2 {
 				name = args[1]
 			}
-			id, err := e.Import(cmd.Context(), in, name)
+			id, err := e.Import(ctx, in, name)
 			if err != nil {
 				return err
 			}
 			fmt.Println(id)
 			return nil
-		},
-	}
+		})
 }
 
 func (a *app) images() *cobra.Command {
 	var quiet, noTrunc bool
-	cmd := &cobra.Command{
-		Use:   "images",
-		Short: "list the images that are here",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			e, err := a.engine()
-			if err != nil {
-				return err
-			}
-			list, err := e.Images()
-			if err != nil {
-				return err
-			}
-			if quiet {
-				for _, i := range list {
-					fmt.Println(engine.ShortImageID(i.ID, noTrunc))
-				}
-				return nil
-			}
-			w := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', 0)
-			fmt.Fprintln(w, "REPOSITORY\tTAG\tIMAGE ID\tCREATED\tSIZE")
+	cmd := a.onEngine("images [flags]", "list the images that are here", wants(0, 0), func(_ context.Context, e *engine.Engine, _ []string) error {
+		list, err := e.Images()
+		if err != nil {
+			return err
+		}
+		if quiet {
 			for _, i := range list {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s ago\t%s\n", i.Repository, i.Tag, engine.ShortImageID(i.ID, noTrunc),
-					units.HumanDuration(time.Since(i.Created)), units.HumanSizeWithPrecision(float64(i.Size), 3))
+				fmt.Println(engine.ShortImageID(i.ID, noTrunc))
 			}
-			return w.Flush()
-		},
-	}
+			return nil
+		}
+		w := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', 0)
+		fmt.Fprintln(w, "REPOSITORY\tTAG\tIMAGE ID\tCREATED\tSIZE")
+		for _, i := range list {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s ago\t%s\n", i.Repository, i.Tag, engine.ShortImageID(i.ID, noTrunc),
+				units.HumanDuration(time.Since(i.Created)), units.HumanSizeWithPrecision(float64(i.Size), 3))
+		}
+		return w.Flush()
+	})
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "IDs alone")
 	cmd.Flags().BoolVar(&noTrunc, "no-trunc", false, "nothing cut short")
 	return cmd
@@ -142,26 +114,17 @@ func (a *app) images() *cobra.Command {
 
 func (a *app) rmi() *cobra.Command {
 	var force bool
-	cmd := &cobra.Command{
-		Use:   "rmi [flags] IMAGE…",
-		Short: "remove images",
-		Args:  cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, names []string) error {
-			e, err := a.engine()
-			if err != nil {
-				return err
+	cmd := a.onEngine("rmi [flags] IMAGE…", "remove images", wants(1, -1), func(ctx context.Context, e *engine.Engine, names []string) error {
+		var errs []error
+		for _, n := range names {
+			lines, err := e.RemoveImage(ctx, n, force)
+			for _, l := range lines {
+				fmt.Println(l)
 			}
-			var errs []error
-			for _, n := range names {
-				lines, err := e.RemoveImage(cmd.Context(), n, force)
-				for _, l := range lines {
-					fmt.Println(l)
-				}
-				errs = append(errs, err)
-			}
-			return errors.Join(errs...)
-		},
-	}
+			errs = append(errs, err)
+		}
+		return errors.Join(errs...)
+	})
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "also where stopped containers were made from it")
 	return cmd
 }

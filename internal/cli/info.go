@@ -14,7 +14,7 @@ func (a *app) info() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "info",
 		Short: "say what this machine offers, what it lacks, and what porthole can't do for want of it",
-		Args:  cobra.NoArgs,
+		Args:  wants(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f, err := probe.Deep()
 			if err != nil {
@@ -36,7 +36,7 @@ func (a *app) versionCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "say which porthole this is",
-		Args:  cobra.NoArgs,
+		Args:  wants(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			fmt.Printf("porthole %s (%s, %s/%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return nil

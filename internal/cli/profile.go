@@ -97,6 +97,15 @@ func (a *app) resolved(args []string, form string, c *conditions) (*profile.Prof
 	return p, cond, policy, nil
 }
 
+// compiled opens a profile, and compiles what it comes to.
+func (a *app) compiled(args []string, form string, c *conditions) (filter.Program, error) {
+	_, _, policy, err := a.resolved(args, form, c)
+	if err != nil {
+		return nil, err
+	}
+	return filter.Compile(policy)
+}
+
 const profileUse = " [PROFILE|FILE|pid:N|-]"
 
 func (a *app) profileShow() *cobra.Command {
@@ -104,7 +113,7 @@ func (a *app) profileShow() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show [flags]" + profileUse,
 		Short: "print a profile as Docker's JSON, or in another form (default: docker)",
-		Args:  cobra.MaximumNArgs(1),
+		Args:  wants(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, err := a.openProfile(args, from)
 			if err != nil {
@@ -124,7 +133,7 @@ func (a *app) profileResolve() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "resolve [flags]" + profileUse,
 		Short: "print what a profile comes to under these conditions, as OCI's linux.seccomp",
-		Args:  cobra.MaximumNArgs(1),
+		Args:  wants(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, cond, _, err := a.resolved(args, from, &c)
 			if err != nil {
@@ -153,7 +162,7 @@ func (a *app) profileDecide() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "decide [flags] CALL…",
 		Short: "say what a profile does with calls such as 'personality(0x40000)', and by which rule",
-		Args:  cobra.MinimumNArgs(1),
+		Args:  wants(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, err := a.openProfile([]string{from}, "")
 			if err != nil {
@@ -180,6 +189,7 @@ func (a *app) profileDecide() *cobra.Command {
 	c.bind(cmd)
 	cmd.Flags().StringVar(&from, "profile", "docker", "a built-in profile, a file, or -")
 	cmd.Flags().StringVar(&from, "as", "docker", "the same")
+	cmd.MarkFlagsMutuallyExclusive("profile", "as")
 	return cmd
 }
 
@@ -189,13 +199,9 @@ func (a *app) profileCompile() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "compile [flags]" + profileUse,
 		Short: "write the filter as the kernel takes it: an array of struct sock_filter",
-		Args:  cobra.MaximumNArgs(1),
+		Args:  wants(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			_, _, policy, err := a.resolved(args, form, &c)
-			if err != nil {
-				return err
-			}
-			prog, err := filter.Compile(policy)
+			prog, err := a.compiled(args, form, &c)
 			if err != nil {
 				return err
 			}
@@ -225,9 +231,16 @@ func (a *app) profileDisasm() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "disasm [flags]" + profileUse + "|FILE.bpf",
 		Short: "print the filter that a profile compiles to, or one compiled before, to read",
-		Args:  cobra.MaximumNArgs(1),
+		Args:  wants(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 1 && strings.HasSuffix(args[0], ".bpf") {
+			pid, isProcess := pidOf(args)
+			isProgram := len(args) == 1 && strings.HasSuffix(args[0], ".bpf")
+			if isProcess || isProgram {
+				if err := unused(cmd.Flags(), args[0]+" is a program already", "from", "cap-add", "cap-drop", "kernel", "arch"); err != nil {
+					return err
+				}
+			}
+			if isProgram {
 				data, err := readFile(args[0])
 				if err != nil {
 					return err
@@ -239,7 +252,7 @@ func (a *app) profileDisasm() *cobra.Command {
 				fmt.Print(prog.Disassemble())
 				return nil
 			}
-			if pid, ok := pidOf(args); ok {
+			if isProcess {
 				progs, err := trace.Filters(pid, a.traceCache())
 				if err != nil {
 					return err
@@ -252,11 +265,7 @@ func (a *app) profileDisasm() *cobra.Command {
 				}
 				return nil
 			}
-			_, _, policy, err := a.resolved(args, form, &c)
-			if err != nil {
-				return err
-			}
-			prog, err := filter.Compile(policy)
+			prog, err := a.compiled(args, form, &c)
 			if err != nil {
 				return err
 			}

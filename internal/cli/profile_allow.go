@@ -15,7 +15,7 @@ func (a *app) profileAllow() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "allow [flags] RULE…",
 		Short: "write a profile that lets some calls through: 'personality arg0==0x40000', 'unshare NEWUSER', ptrace",
-		Args:  cobra.MinimumNArgs(1),
+		Args:  wants(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, err := a.openProfile([]string{base}, "")
 			if err != nil {
@@ -37,6 +37,7 @@ func (a *app) profileAllow() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&base, "base", "docker", "the profile to add to: a built-in one, a file, or -")
 	cmd.Flags().StringVar(&base, "as", "docker", "the same")
+	cmd.MarkFlagsMutuallyExclusive("base", "as")
 	cmd.Flags().StringVarP(&out, "output", "o", "", "into this file (default: standard output)")
 	return cmd
 }
@@ -48,13 +49,15 @@ func (a *app) profileBlocked() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "blocked [flags]" + profileUse,
 		Short: "list the calls that a profile refuses or filters: what they could do, what opens them, who else says no",
-		Args:  cobra.MaximumNArgs(1),
+		Args:  wants(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := q.check(); err != nil {
 				return err
 			}
 			if len(args) == 0 {
 				args = []string{from}
+			} else if err := unused(cmd.Flags(), "the profile is "+args[0], "as"); err != nil {
+				return err
 			}
 			p, cond, _, err := a.resolved(args, form, &c)
 			if err != nil {

@@ -22,7 +22,7 @@ func (a *app) profileAudit() *cobra.Command {
 		Short: "find rules of profiles that do not do what they say, with place and remedy",
 		Long: `Look for rules of seccomp profiles that do not do what they say (docs/audit.md). FILE is a document in any form, or a
 release (docker:29.4.2). Exit code 1: something was found that is as bad as --fail-on or worse.`,
-		Args: cobra.MinimumNArgs(1),
+		Args: wants(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			bar := audit.Error + 1
 			if failOn != "never" {
@@ -87,7 +87,7 @@ func auditFile(name, form string, o audit.Options) ([]audit.Finding, error) {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	for _, l := range d.Losses { // what the form says and the profile that was audited does not
-		fmt.Fprintf(os.Stderr, "not audited: %d:%d: %s\n", l.Line, l.Column, l)
+		fmt.Fprintf(os.Stderr, "not audited: %s:%d:%d: %s\n", name, l.Line, l.Column, l)
 	}
 	return found, nil
 }

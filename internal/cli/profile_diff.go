@@ -20,7 +20,7 @@ func (a *app) profileDiff() *cobra.Command {
 		Long: `Compare two seccomp profiles by what they do. A and B are documents, releases (docker:18.09, podman, containerd:1.6)
 or processes (pid:N). All capabilities and kernels that the profiles ask about are gone through; with --cap-add, --cap-drop
 or --kernel, and for a process, one set of conditions alone. Exit code 0: no call is answered otherwise; 1: some is.`,
-		Args: cobra.ExactArgs(2),
+		Args: wants(2, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if asJSON && html == "-" {
 				return errors.New("--json and --html both want standard output")

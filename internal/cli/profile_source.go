@@ -63,7 +63,11 @@ func (a *app) openProfile(args []string, form string) (*profile.Profile, error) 
 	if len(args) > 0 {
 		name = args[0]
 	}
-	if pid, ok := pidOf([]string{name}); ok {
+	pid, isProcess := pidOf([]string{name})
+	if form != "" && (isProcess || isRelease(name)) {
+		return nil, fmt.Errorf("--from %s: %s is not a text that could be in that form", form, name)
+	}
+	if isProcess {
 		f, err := probe.Facts()
 		if err != nil {
 			return nil, err
@@ -114,8 +118,18 @@ func writeProfile(w io.Writer, p *profile.Profile, form string) error {
 	return err
 }
 
-// openSide opens one side of a comparison: a profile, or the filters of a process.
+// isRelease says whether a profile that a user named is a built-in one.
+func isRelease(name string) bool {
+	_, err := profile.FindRelease(name)
+	return err == nil
+}
+
+// openSide opens one side of a comparison: a profile, or the filters of a process. Form is that of a text; the other
+// side may be none.
 func (a *app) openSide(name, form string) (compare.Side, error) {
+	if isRelease(name) {
+		form = ""
+	}
 	if pid, ok := pidOf([]string{name}); ok {
 		progs, err := trace.Filters(pid, a.traceCache())
 		return compare.Side{Name: name, Programs: progs}, err

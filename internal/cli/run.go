@@ -15,7 +15,6 @@ func dockerFlags(cmd *cobra.Command) {
 	cmd.Flags().SetInterspersed(false)
 	cmd.DisableFlagsInUseLine = true
 	cmd.Flags().Bool("help", false, "this help") // -h is the host name, as with Docker
-	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return dialect.FlagError(cmd.Flags(), err) })
 }
 
 func (a *app) run() *cobra.Command {
@@ -93,7 +92,7 @@ func (a *app) monitor() *cobra.Command {
 	return &cobra.Command{
 		Use:    "monitor ID",
 		Hidden: true,
-		Args:   cobra.ExactArgs(1),
+		Args:   wants(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.fast().Monitor(cmd.Context(), args[0])
 		},

@@ -115,6 +115,9 @@ another machine.`,
 		if err := q.check(); err != nil {
 			return err
 		}
+		if err := s.alone(cmd.Flags(), args); err != nil {
+			return err
+		}
 		switch {
 		case s.code != "":
 			return explainCode(s.code, q)

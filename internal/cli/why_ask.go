@@ -51,6 +51,24 @@ func (s *asked) bind(f *pflag.FlagSet) {
 	ns.Usage = "user namespace: host, or private for one of its own"
 }
 
+// alone refuses what would have no say beside what is asked.
+func (s *asked) alone(flags *pflag.FlagSet, args []string) error {
+	if s.syscall == "" {
+		if err := unused(flags, "it is for --syscall: what a call gets on another machine", "kernel", "arch", "yama", "host-sysctl"); err != nil {
+			return err
+		}
+	}
+	for _, ask := range []struct {
+		flag string
+		on   bool
+	}{{"explain", s.code != ""}, {"last", s.last}, {"pid", s.pid != 0}} {
+		if ask.on && len(args) > 0 {
+			return fmt.Errorf("--%s takes no image and no command; there is %q", ask.flag, args[0])
+		}
+	}
+	return nil
+}
+
 // secSetting passes a value on to --security-opt.
 type secSetting struct {
 	f    *pflag.FlagSet
