@@ -115,6 +115,8 @@ func (b *builder) check() error {
 	}
 	if r := b.o.Root; len(r.Layers) > 0 && (r.Scratch == "" || path.Clean("/"+r.Layers[0].Target) != "/") {
 		return errors.New("root: layers need a scratch directory, and the first is \"/\"")
+	} else if len(r.Layers) == 0 && len(r.Files) > 0 {
+		return errors.New("root: files are written where the layers' private space is, and there are no layers")
 	}
 	for i, n := range s.Linux.Namespaces {
 		where := fmt.Sprintf("linux.namespaces[%d]", i)

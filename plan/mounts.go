@@ -218,6 +218,9 @@ func (b *builder) openSourcesHere() error {
 	for i, m := range b.s.Mounts {
 		b.refer("mounts[%d]", i)
 		o := b.options[i]
+		if b.o.Root.file(m.Source) >= 0 {
+			continue
+		}
 		if m = b.substitute(m, &o); o.bind && (b.mappedRoot() || o.idMap && b.joinsUser() || !b.heeds && !b.foreign && o.propagation&(msShared|msSlave) != 0) {
 			b.clone[i] = b.bindSource(m, o, true)
 		}

@@ -6,7 +6,11 @@
 // either way is said here, in Step.OK and Step.Errs.
 package plan
 
-import "porthole/abi"
+import (
+	"slices"
+
+	"porthole/abi"
+)
 
 // Plan is a container's whole set-up, or that of a process joining one.
 type Plan struct {
@@ -85,6 +89,20 @@ type Root struct {
 	// mount points). ScratchSize bounds it in bytes; 0 is the kernel's default.
 	Scratch     string
 	ScratchSize int64
+	// Files are small files that the child writes into that tmpfs: what the spec's bind mounts from these
+	// sources show, which need not exist on the host.
+	Files []File
+}
+
+// File is a small file with the mode 0644, of the container's root.
+type File struct {
+	Source string // as the spec's mounts name it
+	Data   []byte
+}
+
+// file is the index of the file that stands for a bind mount's source; -1 where the host's is meant.
+func (r Root) file(source string) int {
+	return slices.IndexFunc(r.Files, func(f File) bool { return f.Source == source })
 }
 
 // Layer is one piece of a root filesystem, at Target (absolute, "/" first).

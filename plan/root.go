@@ -37,6 +37,7 @@ func (b *builder) makeRoot() error {
 		b.call("mkdirat", atFDCWD, "mask", 0o555).because("an empty directory to cover others with")
 		b.emptyDir("mask")
 	}
+	b.files()
 	b.call("mkdirat", atFDCWD, "root", 0o755).because("the new root")
 	for i, l := range r.Layers {
 		b.refer("root.layers[%d]", i)
@@ -47,6 +48,27 @@ func (b *builder) makeRoot() error {
 	delete(b.fsAt, "/") // there are links in it now
 	b.from = ""
 	return nil
+}
+
+// files writes Root.Files, and opens them as sources of the mounts that they are for.
+func (b *builder) files() {
+	for i, f := range b.o.Root.Files {
+		name := fmt.Sprintf("f%d", i)
+		b.call("openat", atFDCWD, name, oCreat|oExcl|oWronly|oCloexec, 0o644).because(f.Source)
+		file := b.to("file")
+		if len(f.Data) > 0 {
+			b.call("write", file, &Mem{Bytes: f.Data}, len(f.Data))
+		}
+		b.call("close", file).because("a file open for writing keeps its mount from becoming read-only")
+	}
+	for i, m := range b.s.Mounts {
+		if k := b.o.Root.file(m.Source); k >= 0 && b.options[i].bind {
+			b.refer("mounts[%d]", i)
+			m.Source = fmt.Sprintf("f%d", k)
+			b.clone[i] = b.bindSource(m, b.options[i], false)
+		}
+	}
+	b.from = ""
 }
 
 // emptyDir mounts a directory that is and stays empty, for paths that are to be hidden.

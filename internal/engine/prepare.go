@@ -27,17 +27,10 @@ import (
 // prepared is a container before anything of it is made.
 type prepared struct {
 	config  container.Config
-	files   []etcFile
 	volumes []spec.Volume
 	id      string // the image's digest, where it has one
 
 	defaults spec.Image // the image's, without its user database
-}
-
-// etcFile is a file of the engine's that is bound over one in the image's /etc.
-type etcFile struct {
-	path string
-	data []byte
 }
 
 // prepare works out the spec, the root filesystem and the filter of a container that is to be kept in dir.
@@ -64,7 +57,7 @@ func (e *Engine) prepare(ctx context.Context, r *Record, dir string) (*prepared,
 	for _, n := range pic.notes {
 		e.warn(n)
 	}
-	p.files = etcFiles(opt, w, s.Hostname)
+	pic.root.Files = etcFiles(opt, w, s.Hostname)
 	policy, err := e.policy(s.Linux.Seccomp)
 	if err != nil {
 		return nil, err
@@ -111,10 +104,9 @@ type picture struct {
 
 // picture finds the image that the record names, fetching it where it must.
 func (e *Engine) picture(ctx context.Context, r *Record, dir string) (*picture, error) {
-	scratch := filepath.Join(dir, "scratch")
 	if r.Image == "host" {
 		root, c, notes, err := image.Host(e.facts, image.HostOptions{
-			NewUser: e.rootless() || r.Workload.NS.User == "private", Own: []string{e.root}, Scratch: scratch,
+			NewUser: e.rootless() || r.Workload.NS.User == "private", Own: []string{e.root}, Scratch: e.scratch(),
 		})
 		if err != nil {
 			return nil, err
@@ -134,7 +126,7 @@ func (e *Engine) picture(ctx context.Context, r *Record, dir string) (*picture, 
 	} else {
 		p.root = img.Root("", "")
 	}
-	p.root.Scratch = scratch
+	p.root.Scratch = e.scratch()
 	if p.config.Passwd, err = img.ReadFile("etc/passwd"); err != nil {
 		return nil, err
 	}
@@ -181,8 +173,8 @@ func cpus() int {
 	return set.Count()
 }
 
-// etcFiles are the files that tell a container who and where it is.
-func etcFiles(opt spec.Options, w workload.Workload, hostname string) []etcFile {
+// etcFiles are the files that tell a container who and where it is, bound over those in the image's /etc.
+func etcFiles(opt spec.Options, w workload.Workload, hostname string) []plan.File {
 	resolv, err := sys.ReadFile("/etc/resolv.conf")
 	if err != nil {
 		resolv = nil
@@ -196,8 +188,8 @@ func etcFiles(opt spec.Options, w workload.Workload, hostname string) []etcFile 
 	if hostname == "" {
 		hostname = opt.HostName
 	}
-	return []etcFile{
-		{opt.ResolvConf, resolv}, {opt.Hosts, hosts}, {opt.HostNameFile, []byte(hostname + "\n")},
+	return []plan.File{
+		{Source: opt.ResolvConf, Data: resolv}, {Source: opt.Hosts, Data: hosts}, {Source: opt.HostNameFile, Data: []byte(hostname + "\n")},
 	}
 }
 

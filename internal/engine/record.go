@@ -53,8 +53,12 @@ func validID(id string) bool {
 	return err == nil && len(b) == 32
 }
 
-func (e *Engine) containers() string          { return filepath.Join(e.root, "containers") }
-func (e *Engine) dir(id string) string        { return filepath.Join(e.containers(), id) }
+func (e *Engine) containers() string   { return filepath.Join(e.root, "containers") }
+func (e *Engine) dir(id string) string { return filepath.Join(e.containers(), id) }
+
+// scratch is a directory that stays empty: over it each container mounts a tmpfs that nobody else sees.
+func (e *Engine) scratch() string { return filepath.Join(e.root, "scratch") }
+
 func (e *Engine) nameFile(name string) string { return filepath.Join(e.root, "names", name) }
 
 // takeName reserves name for id; whoever comes second is told who has it.

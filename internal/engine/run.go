@@ -231,19 +231,14 @@ func (s *session) abandon() {
 	}
 }
 
-// furnish writes the files and makes the directories that the container's mounts come from.
+// furnish makes the directories that the container's mounts come from.
 func (e *Engine) furnish(r *Record, dir string, p *prepared) error {
-	dirs := []string{filepath.Join(dir, "scratch")}
+	dirs := []string{e.scratch()}
 	if r.Keep {
 		dirs = append(dirs, filepath.Join(dir, "upper"), filepath.Join(dir, "work"))
 	}
 	for _, d := range dirs {
 		if err := os.Mkdir(d, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
-			return err
-		}
-	}
-	for _, f := range p.files {
-		if err := os.WriteFile(f.path, f.data, 0o644); err != nil {
 			return err
 		}
 	}

@@ -88,10 +88,11 @@ func (l *Lab) shares(cfg container.Config) (out []Reach) {
 
 // ours says that a bind mount's source is a file of the engine's, made for this container alone.
 func ours(cfg container.Config, source string) bool {
-	if cfg.Root.Scratch == "" {
+	files := cfg.Root.Files
+	if len(files) == 0 {
 		return false
 	}
-	dir := filepath.Dir(cfg.Root.Scratch) // containers/ID; an anonymous volume is volumes/ID-N/_data
+	dir := filepath.Dir(files[0].Source) // containers/ID; an anonymous volume is volumes/ID-N/_data
 	return strings.HasPrefix(source, dir+"/") || strings.HasPrefix(filepath.Base(filepath.Dir(source)), filepath.Base(dir)+"-")
 }
 
