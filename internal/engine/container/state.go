@@ -1,6 +1,7 @@
 package container
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -79,7 +80,7 @@ func Load(dir string) (*State, error) {
 		return nil, fmt.Errorf("%s is empty: %w", filepath.Join(dir, stateFile), fs.ErrNotExist)
 	}
 	var s State
-	if err := json.Unmarshal(data, &s); err != nil {
+	if err := json.Unmarshal(lastLine(data), &s); err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, stateFile), err)
 	}
 	if s.Version > stateVersion {
@@ -94,32 +95,55 @@ func Load(dir string) (*State, error) {
 	return &s, nil
 }
 
-// save replaces the state in dir at once or not at all.
+// save makes s the state in dir, at once or not at all. It is one line more of the file, of which the last counts:
+// who reads meanwhile sees it whole or not yet, since a file grows after its bytes are there (generic_perform_write,
+// mm/filemap.c). A file in its place would cost ten times as much.
 func (s *State) save(dir string) error {
-	data, err := Marshal(s)
+	line, err := s.line()
 	if err != nil {
 		return err
 	}
-	tmp, path := filepath.Join(dir, "."+stateFile), filepath.Join(dir, stateFile)
-	if err := create(tmp, data); err != nil {
-		return err
+	path := filepath.Join(dir, stateFile)
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_APPEND|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return WriteFile(dir, stateFile, line)
 	}
-	// ext4 allocates and writes a file that replaces another at once (ext4_rename, fs/ext4/namei.c), lest a crash
-	// leave neither; not one that changes places with it. What a state says is of no use after a crash.
-	if unix.Renameat2(unix.AT_FDCWD, tmp, unix.AT_FDCWD, path, unix.RENAME_EXCHANGE) == nil {
-		unix.Unlink(tmp)
-		return nil
+	defer unix.Close(fd)
+	size, err := unix.Seek(fd, 0, unix.SEEK_END)
+	if err != nil || size > mostState {
+		return WriteFile(dir, stateFile, line)
 	}
-	return rename(tmp, path)
+	if n, err := unix.Write(fd, line); n < len(line) {
+		if n > 0 {
+			unix.Ftruncate(fd, size)
+			err = unix.ENOSPC
+		}
+		return &os.PathError{Op: "write", Path: path, Err: err}
+	}
+	return nil
 }
+
+// mostState is how many bytes of former states are kept before the file begins anew.
+const mostState = 16 << 10
 
 // first writes the state into a new dir, where nobody can have read an older one.
 func (s *State) first(dir string) error {
-	data, err := Marshal(s)
+	line, err := s.line()
 	if err != nil {
 		return err
 	}
-	return create(filepath.Join(dir, stateFile), data)
+	return create(filepath.Join(dir, stateFile), line)
+}
+
+func (s *State) line() ([]byte, error) {
+	data, err := Marshal(s)
+	return append(data, '\n'), err
+}
+
+// lastLine is the last of the lines that are whole.
+func lastLine(data []byte) []byte {
+	data = data[:bytes.LastIndexByte(data, '\n')+1]
+	return data[bytes.LastIndexByte(bytes.TrimSuffix(data, []byte("\n")), '\n')+1:]
 }
 
 // WriteFile puts data into dir/name, readable by its owner alone, at once or not at all.
@@ -260,14 +284,20 @@ func (s *State) Destroy(f facts.Facts) error {
 	if s.Boot != bootID() {
 		return nil // nothing survives a reboot
 	}
-	if err := s.Signal(unix.SIGKILL); err == nil {
-		if _, err := s.WaitEnd(5 * time.Second); err != nil {
-			return err
-		}
-	} else if !errors.Is(err, ErrGone) {
+	if err := s.Signal(unix.SIGKILL); err != nil && !errors.Is(err, ErrGone) {
 		return err
 	}
 	g, err := s.group(f)
+	if err != nil {
+		return err
+	}
+	ended, err := s.WaitEnd(100 * time.Millisecond)
+	if err == nil && !ended {
+		if g != nil {
+			_ = g.Kill() // what is frozen does not die of a signal; End tells of what is left
+		}
+		_, err = s.WaitEnd(5 * time.Second)
+	}
 	if err != nil || g == nil {
 		return err
 	}
