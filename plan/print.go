@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"porthole/abi"
@@ -133,9 +134,9 @@ func (p *Plan) arg(s Step, k int, a Arg) string {
 	case ArgSlotAt:
 		return "&" + p.name(a.Slot)
 	case ArgMem:
-		return showMem(p.Arch, a.Mem, memory[s.Call][k])
+		return showMem(p.Arch, a.Mem, memory()[s.Call][k])
 	}
-	if name := enums[s.Call][k]; name != nil {
+	if name := enums()[s.Call][k]; name != nil {
 		return name(s, a.Num)
 	}
 	var param abi.Param
@@ -171,44 +172,48 @@ func showNum(arch abi.Arch, param abi.Param, v uint64) string {
 }
 
 // enums print arguments that mean what an earlier one says.
-var enums = map[string]map[int]func(s Step, v uint64) string{
-	"prctl": {
-		1: func(s Step, v uint64) string {
-			switch s.Args[0].Num {
-			case prCapbsetDrop:
-				return caps.Cap(v).String()
-			case prSetPdeathsig:
-				return abi.Flags("signal", v)
-			case prCapAmbient:
-				return abi.Flags("cap_ambient", v)
+var enums = sync.OnceValue(func() map[string]map[int]func(s Step, v uint64) string {
+	return map[string]map[int]func(s Step, v uint64) string{
+		"prctl": {
+			1: func(s Step, v uint64) string {
+				switch s.Args[0].Num {
+				case prCapbsetDrop:
+					return caps.Cap(v).String()
+				case prSetPdeathsig:
+					return abi.Flags("signal", v)
+				case prCapAmbient:
+					return abi.Flags("cap_ambient", v)
+				}
+				return strconv.FormatUint(v, 10)
+			},
+			2: func(s Step, v uint64) string {
+				if s.Args[0].Num == prCapAmbient && s.Args[1].Num == ambientRaise {
+					return caps.Cap(v).String()
+				}
+				return strconv.FormatUint(v, 10)
+			},
+		},
+		"keyctl":      {1: func(_ Step, v uint64) string { return "NULL" }, 2: func(_ Step, v uint64) string { return fmt.Sprintf("%#x", v) }},
+		"close_range": {1: func(_ Step, v uint64) string { return fmt.Sprintf("%#x", v) }},
+		"ioctl": {2: func(s Step, v uint64) string {
+			if s.Args[1].Num == tiocgptpeer {
+				return abi.Flags("open", v)
 			}
 			return strconv.FormatUint(v, 10)
-		},
-		2: func(s Step, v uint64) string {
-			if s.Args[0].Num == prCapAmbient && s.Args[1].Num == ambientRaise {
-				return caps.Cap(v).String()
-			}
-			return strconv.FormatUint(v, 10)
-		},
-	},
-	"keyctl":      {1: func(_ Step, v uint64) string { return "NULL" }, 2: func(_ Step, v uint64) string { return fmt.Sprintf("%#x", v) }},
-	"close_range": {1: func(_ Step, v uint64) string { return fmt.Sprintf("%#x", v) }},
-	"ioctl": {2: func(s Step, v uint64) string {
-		if s.Args[1].Num == tiocgptpeer {
-			return abi.Flags("open", v)
-		}
-		return strconv.FormatUint(v, 10)
-	}},
-	"dup3":  {2: func(_ Step, v uint64) string { return strings.Replace(abi.Flags("open", v), "O_RDONLY", "0", 1) }},
-	"umask": {0: func(_ Step, v uint64) string { return fmt.Sprintf("%#o", v) }},
-}
+		}},
+		"dup3":  {2: func(_ Step, v uint64) string { return strings.Replace(abi.Flags("open", v), "O_RDONLY", "0", 1) }},
+		"umask": {0: func(_ Step, v uint64) string { return fmt.Sprintf("%#o", v) }},
+	}
+})
 
 // memory says what lies at the address that is an argument, where it is no string.
-var memory = map[string]map[int]string{
-	"openat2": {2: "how"}, "mount_setattr": {3: "attr"}, "prlimit64": {2: "limits"}, "seccomp": {2: "fprog"},
-	"capset": {0: "caphdr", 1: "capdata"}, "setgroups": {1: "ids"}, "read": {1: "buffer"}, "write": {1: "data"},
-	"execve": {1: "argv", 2: "env"}, "execveat": {2: "argv", 3: "env"}, "sched_setattr": {1: "hex"},
-}
+var memory = sync.OnceValue(func() map[string]map[int]string {
+	return map[string]map[int]string{
+		"openat2": {2: "how"}, "mount_setattr": {3: "attr"}, "prlimit64": {2: "limits"}, "seccomp": {2: "fprog"},
+		"capset": {0: "caphdr", 1: "capdata"}, "setgroups": {1: "ids"}, "read": {1: "buffer"}, "write": {1: "data"},
+		"execve": {1: "argv", 2: "env"}, "execveat": {2: "argv", 3: "env"}, "sched_setattr": {1: "hex"},
+	}
+})
 
 func showMem(arch abi.Arch, m *Mem, shape string) string {
 	word := func(i int) uint64 {

@@ -4,56 +4,59 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 
 	"porthole/abi"
 	"porthole/caps"
 )
 
 // meanings are arguments that mean more than their kind says, by call and argument.
-var meanings = map[string]map[int]func(c call, v uint64) string{
-	"mknod":    {1: fileType},
-	"mknodat":  {2: fileType},
-	"socket":   {2: protocol},
-	"ioctl":    {2: func(_ call, v uint64) string { return pointer(v) }},
-	"fcntl":    {2: fcntlArg},
-	"reboot":   {0: magic, 1: magic, 2: reboot},
-	"quotactl": {0: func(c call, v uint64) string { return quota(c, v) }},
-	"syslog": {0: func(c call, v uint64) string {
-		return fmt.Sprintf("%d /* %s */", int32(v), c.flags("syslog", v))
-	}},
-	"ioprio_set": {2: func(_ call, v uint64) string {
-		class := [...]string{"IOPRIO_CLASS_NONE", "IOPRIO_CLASS_RT", "IOPRIO_CLASS_BE", "IOPRIO_CLASS_IDLE"}
-		if v>>13 < uint64(len(class)) {
-			return fmt.Sprintf("IOPRIO_PRIO_VALUE(%s, %d)", class[v>>13], v&0x1fff)
-		}
-		return hex(v)
-	}},
-	"seccomp": {1: func(c call, v uint64) string {
-		if c.Args[0] == 1 { // SECCOMP_SET_MODE_FILTER
-			return c.flags("seccomp_flags", v)
-		}
-		return hex(v)
-	}},
-	"setsockopt": {2: socketOption},
-	"getsockopt": {2: socketOption},
-	"unlinkat":   {2: func(c call, v uint64) string { return c.flags("unlinkat", v) }},
-	"fsconfig":   {3: fsValue},
-	"delete_module": {1: func(c call, v uint64) string { // O_NONBLOCK and O_TRUNC, but nothing is opened
-		return strings.TrimPrefix(c.flags("open", v), "O_RDONLY|")
-	}},
-	"fanotify_init": {0: func(c call, v uint64) string {
-		const class = 0xc // FAN_ALL_CLASS_BITS
-		s := pick(v&class>>2, "FAN_CLASS_NOTIF", "FAN_CLASS_CONTENT", "FAN_CLASS_PRE_CONTENT")
-		if v&^class != 0 {
-			s += "|" + c.flags("fanotify_init", v&^class)
-		}
-		return s
-	}},
-	"iopl": {0: func(_ call, v uint64) string { return strconv.Itoa(int(int32(v))) }},
-	"init_module": {2: func(c call, v uint64) string {
-		return c.behind(2)
-	}},
-}
+var meanings = sync.OnceValue(func() map[string]map[int]func(c call, v uint64) string {
+	return map[string]map[int]func(c call, v uint64) string{
+		"mknod":    {1: fileType},
+		"mknodat":  {2: fileType},
+		"socket":   {2: protocol},
+		"ioctl":    {2: func(_ call, v uint64) string { return pointer(v) }},
+		"fcntl":    {2: fcntlArg},
+		"reboot":   {0: magic, 1: magic, 2: reboot},
+		"quotactl": {0: func(c call, v uint64) string { return quota(c, v) }},
+		"syslog": {0: func(c call, v uint64) string {
+			return fmt.Sprintf("%d /* %s */", int32(v), c.flags("syslog", v))
+		}},
+		"ioprio_set": {2: func(_ call, v uint64) string {
+			class := [...]string{"IOPRIO_CLASS_NONE", "IOPRIO_CLASS_RT", "IOPRIO_CLASS_BE", "IOPRIO_CLASS_IDLE"}
+			if v>>13 < uint64(len(class)) {
+				return fmt.Sprintf("IOPRIO_PRIO_VALUE(%s, %d)", class[v>>13], v&0x1fff)
+			}
+			return hex(v)
+		}},
+		"seccomp": {1: func(c call, v uint64) string {
+			if c.Args[0] == 1 { // SECCOMP_SET_MODE_FILTER
+				return c.flags("seccomp_flags", v)
+			}
+			return hex(v)
+		}},
+		"setsockopt": {2: socketOption},
+		"getsockopt": {2: socketOption},
+		"unlinkat":   {2: func(c call, v uint64) string { return c.flags("unlinkat", v) }},
+		"fsconfig":   {3: fsValue},
+		"delete_module": {1: func(c call, v uint64) string { // O_NONBLOCK and O_TRUNC, but nothing is opened
+			return strings.TrimPrefix(c.flags("open", v), "O_RDONLY|")
+		}},
+		"fanotify_init": {0: func(c call, v uint64) string {
+			const class = 0xc // FAN_ALL_CLASS_BITS
+			s := pick(v&class>>2, "FAN_CLASS_NOTIF", "FAN_CLASS_CONTENT", "FAN_CLASS_PRE_CONTENT")
+			if v&^class != 0 {
+				s += "|" + c.flags("fanotify_init", v&^class)
+			}
+			return s
+		}},
+		"iopl": {0: func(_ call, v uint64) string { return strconv.Itoa(int(int32(v))) }},
+		"init_module": {2: func(c call, v uint64) string {
+			return c.behind(2)
+		}},
+	}
+})
 
 func fileType(c call, v uint64) string { return c.flags("filetype", v) }
 

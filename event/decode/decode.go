@@ -98,7 +98,7 @@ func (c call) num(i int) uint64 {
 
 // arg writes the i'th argument for what its kind is.
 func (c call) arg(i int) string {
-	if f := meanings[c.name][i]; f != nil {
+	if f := meanings()[c.name][i]; f != nil {
 		return f(c, c.num(i))
 	}
 	p, v := c.params[i], c.num(i)

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 
 	"porthole/abi"
 	"porthole/caps"
@@ -31,7 +32,7 @@ func (c call) behind(i int) string {
 		}
 		return quote(data)
 	case abi.KindStruct, abi.KindPointer:
-		if f := shapes[c.name][i]; f != nil {
+		if f := shapes()[c.name][i]; f != nil {
 			if s := f(c, words(data)); s != "" {
 				return s
 			}
@@ -59,46 +60,48 @@ func (w words) u64(off int) uint64 { return w.u32(off) | w.u32(off+4)<<32 }
 
 // shapes are the structs that are known, by call and argument, as the kernel's headers
 // (include/uapi/linux) and clone(2), openat2(2), … lay them out. "" is one that is too short.
-var shapes = map[string]map[int]func(c call, w words) string{
-	"clone3": {0: func(c call, w words) string {
-		s := "{flags=" + c.flags("clone3", w.u64(0))
-		if sig := w.u64(32); sig != 0 {
-			s += ", exit_signal=" + c.flags("signal", sig)
-		} else {
-			s += ", exit_signal=0"
-		}
-		return s + ", stack=" + pointer(w.u64(40)) + ", stack_size=" + hex(w.u64(48)) + "}"
-	}},
-	"openat2": {2: func(c call, w words) string {
-		s := "{flags=" + c.flags("open", w.u64(0))
-		if w.u64(0)&(0x40|0o20000000) != 0 {
-			s += ", mode=" + octal(w.u64(8))
-		}
-		return s + ", resolve=" + c.flags("resolve", w.u64(16)) + "}"
-	}},
-	"perf_event_open": {0: perfAttr},
-	"bpf":             {1: bpfAttr},
-	"setrlimit":       {1: limits},
-	"prlimit64":       {2: limits},
-	"capset":          {0: capHeader, 1: capData},
-	"capget":          {0: capHeader},
-	"clock_settime":   {1: timespec},
-	"settimeofday": {0: func(_ call, w words) string {
-		return fmt.Sprintf("{tv_sec=%d, tv_usec=%d}", int64(w.u64(0)), int64(w.u64(8)))
-	}},
-	"sched_setscheduler": {2: func(_ call, w words) string { return fmt.Sprintf("[%d]", int32(w.u32(0))) }},
-	"sched_setparam":     {1: func(_ call, w words) string { return fmt.Sprintf("[%d]", int32(w.u32(0))) }},
-	"mount_setattr": {3: func(c call, w words) string {
-		return fmt.Sprintf("{attr_set=%s, attr_clr=%s, propagation=%s, userns_fd=%d}",
-			c.flags("mount_attr", w.u64(0)), c.flags("mount_attr", w.u64(8)), c.flags("mount", w.u64(16)), int64(w.u64(24)))
-	}},
-	"setsockopt": {3: func(c call, w words) string {
-		if c.Args[4] != 4 {
-			return ""
-		}
-		return fmt.Sprintf("[%d]", int32(w.u32(0)))
-	}},
-}
+var shapes = sync.OnceValue(func() map[string]map[int]func(c call, w words) string {
+	return map[string]map[int]func(c call, w words) string{
+		"clone3": {0: func(c call, w words) string {
+			s := "{flags=" + c.flags("clone3", w.u64(0))
+			if sig := w.u64(32); sig != 0 {
+				s += ", exit_signal=" + c.flags("signal", sig)
+			} else {
+				s += ", exit_signal=0"
+			}
+			return s + ", stack=" + pointer(w.u64(40)) + ", stack_size=" + hex(w.u64(48)) + "}"
+		}},
+		"openat2": {2: func(c call, w words) string {
+			s := "{flags=" + c.flags("open", w.u64(0))
+			if w.u64(0)&(0x40|0o20000000) != 0 {
+				s += ", mode=" + octal(w.u64(8))
+			}
+			return s + ", resolve=" + c.flags("resolve", w.u64(16)) + "}"
+		}},
+		"perf_event_open": {0: perfAttr},
+		"bpf":             {1: bpfAttr},
+		"setrlimit":       {1: limits},
+		"prlimit64":       {2: limits},
+		"capset":          {0: capHeader, 1: capData},
+		"capget":          {0: capHeader},
+		"clock_settime":   {1: timespec},
+		"settimeofday": {0: func(_ call, w words) string {
+			return fmt.Sprintf("{tv_sec=%d, tv_usec=%d}", int64(w.u64(0)), int64(w.u64(8)))
+		}},
+		"sched_setscheduler": {2: func(_ call, w words) string { return fmt.Sprintf("[%d]", int32(w.u32(0))) }},
+		"sched_setparam":     {1: func(_ call, w words) string { return fmt.Sprintf("[%d]", int32(w.u32(0))) }},
+		"mount_setattr": {3: func(c call, w words) string {
+			return fmt.Sprintf("{attr_set=%s, attr_clr=%s, propagation=%s, userns_fd=%d}",
+				c.flags("mount_attr", w.u64(0)), c.flags("mount_attr", w.u64(8)), c.flags("mount", w.u64(16)), int64(w.u64(24)))
+		}},
+		"setsockopt": {3: func(c call, w words) string {
+			if c.Args[4] != 4 {
+				return ""
+			}
+			return fmt.Sprintf("[%d]", int32(w.u32(0)))
+		}},
+	}
+})
 
 func timespec(_ call, w words) string {
 	return fmt.Sprintf("{tv_sec=%d, tv_nsec=%d}", int64(w.u64(0)), int64(w.u64(8)))

