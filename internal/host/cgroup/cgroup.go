@@ -57,7 +57,11 @@ func Default(id string, rootless bool) string {
 var ErrUnavailable = errors.New("no control group can be made here")
 
 // ErrExists is what Create's error wraps where the group is there already and processes are in it.
-var ErrExists = errors.New("the control group exists and is not empty")
+var ErrExists = errors.New("container's cgroup is not empty")
+
+// ErrFrozen is what Create's error wraps where the group is there already and frozen, or one above it is: whatever came
+// into it would stand still before it had begun. In runc's words, as those of ErrExists.
+var ErrFrozen = errors.New("container's cgroup unexpectedly frozen")
 
 // LimitError is a limit that cannot be honoured. Nothing was made, or changed.
 type LimitError struct {
@@ -128,6 +132,9 @@ func Create(c Config, f facts.Cgroup) (*Group, error) {
 		}
 	}
 	err = g.make(c, want)
+	if err == nil {
+		err = g.moving()
+	}
 	if err == nil {
 		err = g.apply(want)
 	}

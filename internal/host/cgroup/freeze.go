@@ -106,6 +106,17 @@ func (g *Group) State() (State, error) {
 	return g.state(p)
 }
 
+// moving fails where the group is frozen, or on its way there.
+func (g *Group) moving() error {
+	switch s, err := g.State(); {
+	case err != nil:
+		return err
+	case s != Thawed:
+		return ErrFrozen
+	}
+	return nil
+}
+
 func (g *Group) state(p place) (State, error) {
 	if !p.V2 {
 		text, err := read(p.dir, "freezer.state")

@@ -33,8 +33,8 @@ func limits(r *specs.LinuxResources, f facts.Cgroup) ([]setting, error) {
 	b.cpu(r.CPU)
 	if p := r.Pids; p != nil && p.Limit != nil {
 		value := "max"
-		if *p.Limit > 0 {
-			value = strconv.FormatInt(*p.Limit, 10)
+		if *p.Limit >= 0 { // 0 is for the first process too few already: it is 1, as for runc and systemd's TasksMax
+			value = strconv.FormatInt(max(*p.Limit, 1), 10)
 		}
 		if b.on("pids", "pids", "--pids-limit", "pids.limit", value == "max") {
 			b.set("pids.max", value)

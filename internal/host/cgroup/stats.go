@@ -69,7 +69,7 @@ func (g *Group) Stats() Stats {
 		}
 		if p.has("memory") {
 			s.Memory = p.memory(number)
-			s.Memory.OOMKills, _ = g.oomKills()
+			s.Memory.OOMKills, _ = g.OOMKills()
 		}
 		if p.has("pids") {
 			s.PIDs = PIDStats{number("pids.current"), number("pids.max")}
@@ -179,11 +179,12 @@ func ioDevice(s string) IOStats {
 // OOMKilled says whether the kernel has killed a process of the group, or of one beneath it, for want of memory.
 // Ask before Delete.
 func (g *Group) OOMKilled() (bool, error) {
-	n, err := g.oomKills()
+	n, err := g.OOMKills()
 	return n > 0, err
 }
 
-func (g *Group) oomKills() (uint64, error) {
+// OOMKills counts the processes of which OOMKilled tells.
+func (g *Group) OOMKills() (uint64, error) {
 	p, ok := g.at("memory")
 	if !ok {
 		return 0, nil
