@@ -335,7 +335,11 @@ func (b *builder) capabilities() (want caps.State, bounding caps.Set) {
 	want.Permitted = parse(c.Permitted, own)
 	want.Effective = parse(c.Effective, own) & want.Permitted
 	want.Inheritable = parse(c.Inheritable, own&ownBounding)
-	want.Ambient = parse(c.Ambient, own) & want.Permitted & want.Inheritable
+	ambient := parse(c.Ambient, own)
+	want.Ambient = ambient & want.Permitted & want.Inheritable // cap_task_prctl, security/commoncap.c
+	if lost := ambient &^ want.Ambient; lost != 0 {
+		b.note("can't raise ambient capability %v: it is not both permitted and inheritable", lost)
+	}
 	if missing != 0 {
 		b.note("porthole itself does not have %v: left out", missing)
 	}

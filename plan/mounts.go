@@ -107,28 +107,22 @@ func (b *builder) mount(i int, m specs.Mount) error {
 	if late {
 		o.set &^= attrRdonly
 	}
-	mode := 0o755
-	like := m.Type == "tmpfs" && !o.mode
-	if like {
-		mode = 0o1777
-	}
 	mnt := b.newFS(m, o)
 	if o.propagation&^msRec&(msShared|msUnbindable) != 0 { // it begins as private, of which slave makes no more
 		b.setPropagation(mnt, o.propagation&^msRec, o.propagation&msRec != 0)
 	}
-	p := b.dirPlace(dest, mode)
-	stat := NoSlot
-	if like && p.name == "" {
-		stat = b.statMode(p.dir)
+	var found func(Slot)
+	if m.Type == "tmpfs" && !o.mode { // over a directory that we made it has the mode of all tmpfs, 1777
+		found = func(dir Slot) {
+			b.call("fchmodat", mnt, ".", b.statMode(dir)).because("it has the mode of the directory that it covers")
+		}
 	}
+	p := b.dirPlace(dest, found)
 	if o.copyUp {
 		b.p.CopyUps = append(b.p.CopyUps, CopyUp{dest, mnt})
 		b.gate(GateCopyUp, "it is copied", "what "+dest+" has is to be copied into the "+m.Type)
 	}
 	b.attach(mnt, p, m.Type+" at "+dest)
-	if stat != NoSlot {
-		b.call("fchmodat", mnt, ".", stat).because("it has the mode of the directory that it covers")
-	}
 	b.fsAt[dest] = filesystem{m.Type, mnt, o.set | o.deepSet}
 	if late {
 		from := b.from
@@ -246,8 +240,9 @@ func (b *builder) layerSource(i int, l Layer) Slot {
 }
 
 // bindSource clones the source of a bind mount and gives it its attributes. early says that the
-// clone still belongs to the host's peer groups. A word that takes a restriction away (suid, dev,
-// exec) does so; rw alone does not make a read-only source writable, as it does not in runc.
+// clone still belongs to the host's peer groups. A word that takes a restriction away (rw, suid, dev,
+// exec) does so, and what no word speaks of stays as the host has it. In a user namespace, where the host's
+// restrictions are locked (lock_mnt_tree, fs/namespace.c), rw asks for nothing: engines say it of every mount.
 func (b *builder) bindSource(m specs.Mount, o mountOptions, early bool) Slot {
 	flags := openTreeClone | openTreeCloexec
 	if o.recursive {
@@ -272,7 +267,11 @@ func (b *builder) bindSource(m specs.Mount, o mountOptions, early bool) Slot {
 	if p := o.propagation &^ msRec; p == msUnbindable || p == msShared && !early {
 		b.setPropagation(tree, p, o.propagation&msRec != 0)
 	}
-	if clear := o.clear &^ attrRdonly; o.set|clear != 0 {
+	clear := o.clear
+	if b.spaces.has(newUser) || !b.f.UserNS.Initial {
+		clear &^= attrRdonly
+	}
+	if o.set|clear != 0 {
 		b.setAttr(tree, o.set, clear, false, strings.Join(m.Options, ","))
 	}
 	if o.deepSet|o.deepClear != 0 {

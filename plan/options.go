@@ -33,6 +33,11 @@ type Options struct {
 	NoPivot       bool // move the root over "/" and chroot: pivot_root(2) refuses an initramfs
 	NoKeyring     bool // stay in the caller's session keyring
 
+	// KernelFS is where the host has procfs and sysfs mounted, which NoPivot takes out of the container's mount namespace:
+	// the kernel lets a user namespace mount new ones where it sees whole ones (mnt_already_visible, fs/namespace.c), and
+	// those of the host would stay, out of sight.
+	KernelFS []string
+
 	// NoFile is the limit on open files to go back to where the spec sets none: Go's runtime
 	// raises the soft one at start (os/rlimit.go). The zero value leaves it.
 	NoFile [2]uint64 // soft, hard

@@ -43,34 +43,45 @@ func (b *builder) find(p string, flags uint64) *builder {
 
 // place returns where to mount tree: what stands at p, and where there is nothing, a new
 // directory or empty file as suits the source. Without a source it is a directory.
-func (b *builder) place(p string, tree Slot) place { return b.placeFor(p, tree, 0o755) }
+func (b *builder) place(p string, tree Slot) place { return b.placeFor(p, tree, nil) }
 
-func (b *builder) dirPlace(p string, mode int) place { return b.placeFor(p, NoSlot, mode) }
+// dirPlace is place for a directory; found, which may be nil, adds what is to be done where one was there.
+func (b *builder) dirPlace(p string, found func(Slot)) place { return b.placeFor(p, NoSlot, found) }
 
-func (b *builder) placeFor(p string, tree Slot, mode int) place {
+func (b *builder) placeFor(p string, tree Slot, found func(Slot)) place {
 	name := path.Base(p)
 	if fs, ok := b.fsAt[path.Dir(p)]; ok && fs.kind == "tmpfs" {
-		b.make(fs.mount, name, tree, mode)
+		b.make(fs.mount, name, tree)
 		return place{fs.mount, name, p}
 	}
 	if b.kernelMade(p) {
 		b.find(p, 0).because("the place for " + p)
-		return place{b.to("at-" + name), "", p}
+		dest := b.to("at-" + name)
+		if found != nil {
+			found(dest)
+		}
+		return place{dest, "", p}
 	}
-	var done, again label
+	var done, made label
 	b.find(p, 0).because("the place for " + p).or(abi.ENOENT).thenTo(&done)
 	dest := b.to("at-" + name)
 	dir := b.parents(p)
-	b.make(dir, name, tree, mode)
-	b.land(&again)
+	b.make(dir, name, tree)
 	b.find(p, 0).because("the place for " + p)
 	b.last().Into = dest
+	if found != nil {
+		b.thenTo(&made)
+	}
 	if tree != NoSlot {
 		b.or(abi.ENOENT).thenTo(&done)
 		b.call("openat", dir, name, oPath|b.nofollow|oCloexec).because("a link that leads nowhere is itself mounted over")
 		b.last().Into = dest
 	}
 	b.land(&done)
+	if found != nil {
+		found(dest)
+		b.land(&made)
+	}
 	return place{dest, "", p}
 }
 
@@ -85,14 +96,14 @@ func (b *builder) kernelMade(p string) bool {
 }
 
 // make makes the directory, or the file where tree is one, unless it is there.
-func (b *builder) make(dir Slot, name string, tree Slot, mode int) {
+func (b *builder) make(dir Slot, name string, tree Slot) {
 	if tree == NoSlot {
-		b.call("mkdirat", dir, name, mode).because("the place for it").or(eexist)
+		b.call("mkdirat", dir, name, 0o755).because("the place for it").or(eexist)
 		return
 	}
 	var file, done label
 	b.call("openat", tree, ".", oPath|b.directory|oCloexec).because("is it a directory?").orTo(&file, enotdir)
-	b.call("mkdirat", dir, name, mode).because("the place for it").orTo(&done, eexist).thenTo(&done)
+	b.call("mkdirat", dir, name, 0o755).because("the place for it").orTo(&done, eexist).thenTo(&done)
 	b.land(&file)
 	b.call("openat", dir, name, oCreat|oExcl|b.nofollow|oCloexec, 0o755).because("the place for it").or(eexist)
 	b.land(&done)

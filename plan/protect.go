@@ -133,8 +133,13 @@ func (b *builder) maskPaths() error {
 	}
 	cover := b.slot("null")
 	var next label
+	hidden := map[string]bool{}
 	for i, raw := range b.s.Linux.MaskedPaths {
 		p := path.Clean("/" + raw)
+		if hidden[p] {
+			continue
+		}
+		hidden[p] = true
 		b.refer("linux.maskedPaths[%d]", i)
 		if p == "/" {
 			return fmt.Errorf("linux.maskedPaths[%d]: the root itself cannot be hidden", i)

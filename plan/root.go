@@ -5,6 +5,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"porthole/abi"
 )
 
 // makeRoot mounts the root filesystem, in the child's own mount namespace, over a directory of
@@ -241,6 +243,12 @@ func (b *builder) pivot() error {
 	}
 	b.call("fchdir", b.root).because("into the new root")
 	if b.o.NoPivot {
+		for _, p := range slices.Backward(b.o.KernelFS) {
+			var gone label
+			b.call("umount2", p, mntDetach).because("it would let a user namespace mount a whole one").or(abi.EINVAL).thenTo(&gone)
+			b.call("mount", "tmpfs", p, "tmpfs", msRdonly, "size=4k,nr_inodes=1").because("locked there: covered")
+			b.land(&gone)
+		}
 		b.call("mount", ".", "/", nil, msMove, nil).because("an initramfs cannot be pivoted away")
 		b.call("chroot", ".")
 		b.call("chdir", "/")
