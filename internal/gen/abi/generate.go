@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"go/format"
+	"hash/fnv"
 	"maps"
 	"slices"
 	"strconv"
@@ -106,7 +107,25 @@ func writeCalls(b *bytes.Buffer, t table) error {
 		}
 		fmt.Fprint(b, "\n},\n")
 	}
-	fmt.Fprint(b, "}\n")
+	fmt.Fprint(b, "}\n\n// hashed has each row of calls, and one more than its number, at the hash of its name or the next free place.\n")
+	hashed := make([]int, 2*len(t.rows)|1)
+	for i, row := range t.rows {
+		h := fnv.New32a()
+		h.Write([]byte(row[0]))
+		at := int(h.Sum32() % uint32(len(hashed)))
+		for hashed[at] != 0 {
+			at = (at + 1) % len(hashed)
+		}
+		hashed[at] = i + 1
+	}
+	fmt.Fprintf(b, "var hashed = [%d]uint16{", len(hashed))
+	for i, row := range hashed {
+		if i%16 == 0 {
+			b.WriteByte('\n')
+		}
+		fmt.Fprintf(b, "%d,", row)
+	}
+	fmt.Fprint(b, "\n}\n")
 	return nil
 }
 
