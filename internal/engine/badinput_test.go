@@ -125,7 +125,7 @@ func TestStorageFails(t *testing.T) {
 	}{
 		{"read-only", "", unix.MS_RDONLY, "read-only file system\n  because: .* is read-only\n  try: porthole --root"},
 		{"no space", "size=4k", 0, "no space left on device\n  because: .* is full.*\n  try: porthole --root"},
-		{"little space", "size=16k", 0, "no space left on device\n  because: .* is full.*\n  try: porthole --root"},
+		{"little space", "size=8k", 0, "no space left on device\n  because: .* is full.*\n  try: porthole --root"},
 		{"no more files", "nr_inodes=4", 0, "no space left on device\n  because: .*no room for more files"},
 		{"few more files", "nr_inodes=9", 0, "no space left on device\n  because: .*no room for more files"},
 	} {
