@@ -214,6 +214,7 @@ func notifies(p *seccomp.Policy) bool {
 // making are what a command line says of a container's making.
 type making struct {
 	id, bundle, file, console, pidFile string
+	pidfdSocket                        string
 	noPivot, noKeyring                 bool
 	preserve                           int
 }
@@ -225,6 +226,7 @@ func (m *making) flags(f *flags) {
 	f.alias("config", "f")
 	f.StringVar(&m.console, "console-socket", "", "unix `socket` to send the master of the container's terminal to")
 	f.StringVar(&m.pidFile, "pid-file", "", "`file` to write the number of the container's process to")
+	f.StringVar(&m.pidfdSocket, "pidfd-socket", "", "unix `socket` to send a pidfd of the container's process to")
 	f.BoolVar(&m.noPivot, "no-pivot", false, "move the root over \"/\" instead of pivot_root, for an initramfs")
 	f.BoolVar(&m.noKeyring, "no-new-keyring", false, "leave the container the caller's session keyring")
 	f.IntVar(&m.preserve, "preserve-fds", 0, "hand on so many `files` from 3 on")
@@ -274,6 +276,9 @@ func (b *bundle) config(a *app, m making, f facts.Facts) (container.Config, erro
 			Hooks: s.Hooks, Listener: b.listens(), Bare: b.bare,
 			SharedPIDs: !b.makes(specs.PIDNamespace), SharedMounts: !b.makes(specs.MountNamespace),
 		}},
+	}
+	if s.Process.Env, err = environ(s.Process.Env, func() string { return homeBefore(s) }); err != nil {
+		return c, err
 	}
 	c.Inherit, err = inherited(m.preserve, &s.Process.Env)
 	return c, err

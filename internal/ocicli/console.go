@@ -28,7 +28,21 @@ func sendConsole(console func() (*os.File, error), socket string) error {
 	return nil
 }
 
-func sendFile(socket string, text []byte, f *os.File) error {
+func sendFile(socket string, text []byte, f *os.File) error { return sendFD(socket, text, int(f.Fd())) }
+
+// sendPidfd hands a pidfd of a process to whoever listens at a unix socket, if that is asked for. kind is runc's word:
+// "standard" of a container's first process, "setns" of one more (setupPidfd, libcontainer/init_linux.go).
+func sendPidfd(socket, kind string, pidfd int) error {
+	if socket == "" {
+		return nil
+	}
+	if err := sendFD(socket, []byte(kind), pidfd); err != nil {
+		return fmt.Errorf("pidfd socket: %w", err)
+	}
+	return nil
+}
+
+func sendFD(socket string, text []byte, fd int) error {
 	s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
@@ -37,7 +51,7 @@ func sendFile(socket string, text []byte, f *os.File) error {
 	if err := unix.Connect(s, &unix.SockaddrUnix{Name: socket}); err != nil {
 		return fmt.Errorf("connect %s: %w", socket, err)
 	}
-	return unix.Sendmsg(s, text, unix.UnixRights(int(f.Fd())), nil, 0)
+	return unix.Sendmsg(s, text, unix.UnixRights(fd), nil, 0)
 }
 
 // notify hands the listener of an installed filter to whoever listens at linux.seccomp.listenerPath, with the
@@ -75,8 +89,14 @@ func resized() {
 }
 
 // joinTerminal passes bytes between the caller's standard files and master, which it owns. The caller's
-// terminal is raw until close.
+// terminal is raw until close. Output that goes to a file or a pipe has lines as the program wrote them, with no
+// carriage return before their ends.
 func joinTerminal(master *os.File) (*terminal, error) {
+	if _, err := unix.IoctlGetTermios(1, unix.TCGETS); err != nil {
+		if err := plainLines(master); err != nil {
+			return nil, errors.Join(fmt.Errorf("terminal: %w", err), master.Close())
+		}
+	}
 	t := &terminal{master: master, outer: -1, done: make(chan struct{})}
 	for fd := range 3 {
 		if old, err := unix.IoctlGetTermios(fd, unix.TCGETS); err == nil {
@@ -103,6 +123,24 @@ func joinTerminal(master *os.File) (*terminal, error) {
 		io.Copy(os.Stdout, master) // ends with EIO when the last user of the terminal is gone
 	}()
 	return t, nil
+}
+
+// plainLines has a terminal write a line's end as it comes.
+func plainLines(master *os.File) error {
+	c, err := master.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = c.Control(func(fd uintptr) {
+		t, err := unix.IoctlGetTermios(int(fd), unix.TCGETS)
+		if err == nil {
+			t.Oflag &^= unix.ONLCR
+			err = unix.IoctlSetTermios(int(fd), unix.TCSETS, t)
+		}
+		failed = err
+	})
+	return errors.Join(err, failed)
 }
 
 // resize gives the container's terminal the size of the caller's.

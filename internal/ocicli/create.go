@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -134,6 +135,9 @@ func (a *app) fill(claim *container.Claim, cfg container.Config, m making, termi
 		err = sendConsole(c.Console, m.console)
 	}
 	if err == nil {
+		err = sendPidfd(m.pidfdSocket, "standard", c.Pidfd())
+	}
+	if err == nil {
 		err = writePid(m.pidFile, c.Pid())
 	}
 	if err != nil {
@@ -232,6 +236,10 @@ func (a *app) begin(s *container.State, dir string, fa facts.Facts) error {
 	}
 	if h := s.Bundle.Hooks; h != nil && len(h.StartContainer) > 0 {
 		b, err := kept()
+		if err == nil {
+			p := b.spec.Process
+			p.Env, err = environ(p.Env, func() string { return homeIn("/proc/"+strconv.Itoa(s.Pid)+"/root", p.User.UID) })
+		}
 		if err == nil {
 			err = s.StartHooks(ctx, h, b.spec.Process, b.sec, fa)
 		}

@@ -169,8 +169,13 @@ func (a *app) events(f *flags) error {
 		return errors.New("duration interval must be greater than 0")
 	}
 	debug.SetGCPercent(100)
-	for out := json.NewEncoder(os.Stdout); ; {
+	var killed uint64
+	out := json.NewEncoder(os.Stdout)
+	for first := true; ; first = false {
 		s, _, fa, err := a.open(id)
+		if errors.Is(err, errNotExist) && !first {
+			return nil // deleted meanwhile
+		}
 		if err != nil {
 			return err
 		}
@@ -187,11 +192,37 @@ func (a *app) events(f *flags) error {
 		if g == nil {
 			return errors.New("the container has no control group that counts what it uses")
 		}
+		if first {
+			killed, _ = g.OOMKills()
+		}
 		if err := out.Encode(event{"stats", id, statsOf(g.Stats(), g.Paths())}); err != nil || *once {
 			return err
 		}
-		if ended, err := s.WaitEnd(*interval); ended || err != nil {
+		if ended, err := watchEnd(s, g, *interval, func() error { return out.Encode(event{Type: "oom", ID: id}) }, &killed); ended || err != nil {
 			return err
+		}
+	}
+}
+
+// glance is how long a process that the kernel has killed for want of memory may go untold.
+const glance = 250 * time.Millisecond
+
+// watchEnd waits for at most so long, and says whether the container has ended. oom is called where the kernel has killed
+// more of its processes for want of memory than known says, which it then says.
+func watchEnd(s *container.State, g *cgroup.Group, most time.Duration, oom func() error, known *uint64) (ended bool, err error) {
+	for until := time.Now().Add(most); ; {
+		left := time.Until(until)
+		if ended, err = s.WaitEnd(max(min(left, glance), 0)); err != nil {
+			return ended, err
+		}
+		if n, err := g.OOMKills(); err == nil && n > *known { // a group that is gone tells nothing
+			*known = n
+			if err := oom(); err != nil {
+				return ended, err
+			}
+		}
+		if ended || left <= 0 {
+			return ended, nil
 		}
 	}
 }

@@ -20,10 +20,11 @@ import (
 // session is one exec as its command line says it.
 type session struct {
 	process, user, cwd, apparmor, label string
-	console, pidFile, cgroup            string
-	env, caps                           *many
+	console, pidFile, pidfdSocket       string
+	env, caps, cgroup                   *many
 	groups                              *many
-	tty, detach, nnp, paused            bool
+	tty, detach, paused                 bool
+	nnp                                 *bool // nil: as the container has it
 	preserve                            int
 }
 
@@ -47,12 +48,17 @@ func (a *app) exec(f *flags) error {
 	f.alias("tty", "t")
 	f.BoolVar(&x.detach, "detach", false, "leave it to itself once it runs")
 	f.alias("detach", "d")
-	f.BoolVar(&x.nnp, "no-new-privs", false, "set no_new_privs")
+	f.BoolFunc("no-new-privs", "set no_new_privs", func(s string) error {
+		on, err := strconv.ParseBool(s)
+		x.nnp = &on
+		return err
+	})
 	f.StringVar(&x.console, "console-socket", "", "unix `socket` to send the master of its terminal to")
 	f.StringVar(&x.pidFile, "pid-file", "", "`file` to write its number to")
+	f.StringVar(&x.pidfdSocket, "pidfd-socket", "", "unix `socket` to send a pidfd of it to")
 	f.StringVar(&x.apparmor, "apparmor", "", "AppArmor `profile`")
 	f.StringVar(&x.label, "process-label", "", "SELinux `label`")
-	f.StringVar(&x.cgroup, "cgroup", "", "`path` of a group beneath the container's (not supported)")
+	x.cgroup = f.list("cgroup", "`[CONTROLLER:]PATH` of a group beneath the container's, for the process to be in")
 	f.IntVar(&x.preserve, "preserve-fds", 0, "hand on so many `files` from 3 on")
 	f.BoolVar(&x.paused, "ignore-paused", false, "even in a paused container")
 	rest, err := f.parse(f.args, false)
@@ -82,8 +88,6 @@ func (a *app) join(id string, args []string, x session) (int, error) {
 		return 0, errors.New("cannot exec in a stopped container")
 	case s.Status == container.Paused && !x.paused:
 		return 0, errors.New("cannot exec in a paused container (use --ignore-paused to override)")
-	case x.cgroup != "":
-		return 0, errors.New("--cgroup is not supported")
 	}
 	b, err := keptBundle(dir, s, fa)
 	if err != nil {
@@ -99,10 +103,14 @@ func (a *app) join(id string, args []string, x session) (int, error) {
 	case x.console != "" && !(p.Terminal && x.detach):
 		return 0, errors.New("cannot use console socket if runc will not detach or allocate tty")
 	}
+	p.Env, err = environ(p.Env, func() string { return homeIn("/proc/"+strconv.Itoa(s.Pid)+"/root", p.User.UID) })
+	if err != nil {
+		return 0, err
+	}
 	cfg := container.ExecConfig{
 		Process: p, Facts: fa, Policy: b.sec, Filters: filters(), Linux: b.spec.Linux, NoFile: nofile.Limit(),
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, ChownStdio: givable(),
-		PauseAfter: pauseAfter,
+		PauseAfter: pauseAfter, Cgroup: *x.cgroup,
 	}
 	if b.listens() {
 		cfg.Agent = func(pid int, l *os.File) { a.told = a.notify(b, s, container.Running, pid, l) }
@@ -135,6 +143,9 @@ func (a *app) attend(proc *container.Process, tty bool, x session, relay *sys.Re
 		err = sendConsole(func() (*os.File, error) { return proc.Console(), nil }, x.console)
 	default:
 		term, err = joinTerminal(proc.Console())
+	}
+	if err == nil {
+		err = sendPidfd(x.pidfdSocket, "setns", proc.Pidfd())
 	}
 	if err == nil {
 		err = writePid(x.pidFile, proc.Pid())
@@ -182,7 +193,9 @@ func (x *session) read(own *specs.Process, args []string) (*specs.Process, error
 	*p = *own
 	p.Args, p.Terminal, p.ConsoleSize = args, x.tty, nil
 	p.Env = append(slices.Clone(own.Env), *x.env...)
-	p.NoNewPrivileges = p.NoNewPrivileges || x.nnp
+	if x.nnp != nil {
+		p.NoNewPrivileges = *x.nnp
+	}
 	if x.cwd != "" {
 		p.Cwd = x.cwd
 	}
@@ -200,6 +213,10 @@ func (x *session) read(own *specs.Process, args []string) (*specs.Process, error
 		c.Bounding = append(slices.Clone(c.Bounding), *x.caps...)
 		c.Effective = append(slices.Clone(c.Effective), *x.caps...)
 		c.Permitted = append(slices.Clone(c.Permitted), *x.caps...)
+		// As runc does: without an inheritable set none can be ambient (cap_task_prctl, security/commoncap.c).
+		if c.Inheritable != nil {
+			c.Ambient = append(slices.Clone(c.Ambient), *x.caps...)
+		}
 		p.Capabilities = &c
 	}
 	if x.user != "" {

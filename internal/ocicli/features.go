@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go/features"
 
 	"porthole/caps"
+	"porthole/facts"
 	"porthole/plan"
 )
 
@@ -84,7 +85,14 @@ func (a *app) spec(f *flags) error {
 	if _, err := f.ids(0, 0); err != nil {
 		return err
 	}
+	fa, err := a.facts()
+	if err != nil {
+		return err
+	}
 	s := example()
+	if fa.Cgroup.Mode == facts.CgroupV2 { // in v1 the group that is mounted shows where it is anyway
+		s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: "cgroup"})
+	}
 	if *rootless {
 		forUser(s)
 	}
@@ -132,7 +140,7 @@ func example() *specs.Spec {
 			},
 			ReadonlyPaths: []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"},
 			Resources:     &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}}},
-			Namespaces:    []specs.LinuxNamespace{{Type: "pid"}, {Type: "network"}, {Type: "ipc"}, {Type: "uts"}, {Type: "mount"}, {Type: "cgroup"}},
+			Namespaces:    []specs.LinuxNamespace{{Type: "pid"}, {Type: "network"}, {Type: "ipc"}, {Type: "uts"}, {Type: "mount"}},
 		},
 	}
 }

@@ -112,7 +112,10 @@ func (a *app) kill(f *flags) error {
 	if err != nil {
 		return err
 	}
-	if *all {
+	// Without a pid namespace of its own no end of a first process ends the others (zap_pid_ns_processes,
+	// kernel/pid_namespace.c): they are killed with it, and even where it has gone before them.
+	shared := sig == unix.SIGKILL && s.Bundle != nil && s.Bundle.SharedPIDs && s.Status != container.Creating
+	if *all || shared && (s.Status != container.Stopped || populated(s, fa)) {
 		return killAll(s, sig, fa)
 	}
 	if s.Status == container.Stopped || s.Status == container.Creating {
@@ -130,6 +133,16 @@ func (a *app) kill(f *flags) error {
 		}
 	}
 	return err
+}
+
+// populated says that there are processes in a container's group.
+func populated(s *container.State, fa facts.Facts) bool {
+	g, err := s.Group(fa)
+	if err != nil || g == nil {
+		return false
+	}
+	pids, err := g.PIDs()
+	return err == nil && len(pids) > 0
 }
 
 func killAll(s *container.State, sig unix.Signal, fa facts.Facts) error {
@@ -303,7 +316,7 @@ func (a *app) list(f *flags) error {
 // containers are all those beneath our root; one whose state cannot be read is told of and left out.
 func (a *app) containers() ([]shown, error) {
 	entries, err := os.ReadDir(a.root)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil && (a.named || !errors.Is(err, fs.ErrNotExist)) { // one that nobody named is made by the first container
 		return nil, err
 	}
 	fa, err := a.facts()

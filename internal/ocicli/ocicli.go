@@ -35,6 +35,7 @@ const name = "porthole-oci"
 // app is what every verb has at hand.
 type app struct {
 	root    string // where states are kept
+	named   bool   // root is what the command line says
 	systemd bool
 	log     logger
 	told    error // why nobody could be given a filter's listener
@@ -70,7 +71,10 @@ func verbs() []verb {
 }
 
 func refused(what string) func(*app, *flags) error {
-	return func(*app, *flags) error {
+	return func(_ *app, f *flags) error {
+		if _, err := f.parse(f.args, true); errors.Is(err, flag.ErrHelp) {
+			return err
+		}
 		return errors.New(what + " is not supported: it needs CRIU, whose restored processes no plan of ours has made")
 	}
 }
@@ -147,7 +151,7 @@ func (a *app) main(args []string) error {
 		return fmt.Errorf("--cgroup-manager: unknown manager %q", *manager)
 	}
 	a.systemd = a.systemd || *manager == "systemd"
-	if a.root == "" {
+	if a.named = a.root != ""; !a.named {
 		a.root = defaultRoot()
 	}
 	if a.root, err = filepath.Abs(a.root); err != nil {

@@ -33,7 +33,8 @@ type ExecConfig struct {
 	ChownStdio            [3]bool
 	Refer                 map[string]string // as in Config
 	Inherit               int
-	Owned                 bool // it dies with us
+	Cgroup                []string // groups beneath the container's to put it into: see cgroup.Group.Sub
+	Owned                 bool     // it dies with us
 	NoKeyring             bool
 	NoFile                [2]uint64
 	Sealed                bool // see launch.Options
@@ -48,6 +49,7 @@ type Process struct {
 	proc    *launch.Process
 	plan    *plan.Plan
 	console *os.File
+	apart   bool // in a group of its own
 }
 
 // namespaces are those that a process can enter, with the name of their file in /proc/PID/ns.
@@ -91,6 +93,16 @@ func (s *State) Exec(ctx context.Context, cfg ExecConfig) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
+	switch {
+	case group != nil && len(cfg.Cgroup) > 0:
+		if group, err = group.Sub(cfg.Cgroup); err != nil {
+			return nil, err
+		}
+	case group != nil:
+		group = group.Beside(s.Pid)
+	case len(cfg.Cgroup) > 0:
+		return nil, errors.New("the container has no control group, and so none beneath it")
+	}
 	sec, err := seccompOption(cfg.Policy, cfg.Filters, cfg.Watch != nil || cfg.Agent != nil, nil)
 	if err != nil {
 		return nil, err
@@ -108,7 +120,7 @@ func (s *State) Exec(ctx context.Context, cfg ExecConfig) (*Process, error) {
 	if data, err := os.ReadFile("/proc/" + strconv.Itoa(s.Pid) + "/setgroups"); err == nil {
 		opt.DenyGroups = strings.TrimSpace(string(data)) == "deny"
 	}
-	if group != nil && cfg.Facts.Cgroup.Mode == facts.CgroupV2 && cfg.Facts.Features.CloneIntoCgroup {
+	if group != nil && len(cfg.Cgroup) == 0 && cfg.Facts.Cgroup.Mode == facts.CgroupV2 && cfg.Facts.Features.CloneIntoCgroup {
 		opt.IntoCgroup = group.Paths()[""]
 	}
 	p, err := plan.Join(cfg.Process, opt, cfg.Facts)
@@ -121,7 +133,7 @@ func (s *State) Exec(ctx context.Context, cfg ExecConfig) (*Process, error) {
 	}
 	defer done()
 	fds[plan.SlotTarget] = target
-	x := &Process{plan: p, Notes: p.Notes}
+	x := &Process{plan: p, Notes: p.Notes, apart: len(cfg.Cgroup) > 0}
 	if x.proc, err = launch.Start(p, launch.Options{Fds: fds, Sealed: cfg.Sealed, Times: cfg.Times, PauseAfter: cfg.PauseAfter}); err != nil {
 		return nil, explain(p, cfg.Process.Args[0], err)
 	}
@@ -152,7 +164,10 @@ func (x *Process) lead(ctx context.Context, group *cgroup.Group, watch func(*os.
 			} else {
 				err = group.Add(x.proc.Pid())
 			}
-			if errors.Is(err, unix.ENOENT) {
+			switch {
+			case err != nil && x.apart:
+				err = fmt.Errorf("adding pid %d to cgroups: %w", x.proc.Pid(), err)
+			case errors.Is(err, unix.ENOENT):
 				err = ErrGone // the container ended meanwhile, and its group with it
 			}
 			if err != nil {

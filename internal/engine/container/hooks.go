@@ -239,7 +239,11 @@ func (s *State) inside(ctx context.Context, h specs.Hook, status Status, process
 	}
 	var text [4096]byte
 	n, _ := said.ReadAt(text[:], 0)
-	return fmt.Errorf("exit status %d, output: %s", exit.Code, strings.TrimSpace(string(text[:n])))
+	how := fmt.Sprintf("exit status %d", exit.Code)
+	if exit.Signal != 0 {
+		how = "signal: " + unix.Signal(exit.Signal).String()
+	}
+	return fmt.Errorf("%s, output: %s", how, strings.TrimSpace(string(text[:n])))
 }
 
 func limited(ctx context.Context, h specs.Hook) (context.Context, context.CancelFunc) {

@@ -58,6 +58,9 @@ func (o *OCI) option(opt *plan.Options, s *specs.Spec) {
 		return
 	}
 	opt.NoPivot, opt.NoKeyring = o.NoPivot, o.NoKeyring
+	if o.NoPivot {
+		opt.KernelFS = kernelFS(s.Root.Path)
+	}
 	opt.Network = hooked(s.Hooks) || len(s.Linux.NetDevices) > 0
 }
 
