@@ -21,6 +21,7 @@ const (
 	Exit                    // a process ended
 	Nack                    // a netlink request was answered with an error, though no call failed
 	Read                    // a file under /proc/sys was read: programs look at one and give up
+	Starved                 // the kernel killed a process, since its control group's memory was used up
 )
 
 // Event is one thing seen. Which fields count depends on Kind.

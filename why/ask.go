@@ -235,6 +235,14 @@ func judge(c Call, s *Scene) Static {
 		}
 	}
 	blocked := some == yes
+	if sus, ok := absentSuspect(q, s); ok {
+		sus.Behind = blocked
+		a.Layers = append(a.Layers, sus)
+		if a.Verdict != Refused {
+			a.Verdict, a.Errno = Refused, abi.ENOSYS
+		}
+		return a // nothing else is asked
+	}
 	for _, f := range refusing(q, s) {
 		// What hangs on circumstances alone, none of which are known to hold, could be said of any call.
 		if f.rule.Layer == None || !f.sure && f.known() == 0 && !slices.Contains(f.open, "arguments") {
@@ -382,6 +390,8 @@ func (s *Scene) kernelChanges(c Call) []Change {
 			note(e.Excludes.MinKernel)
 		}
 	}
+	note(release(born, c.Name))
+	note(release(gone, c.Name))
 	slices.SortFunc(at, facts.Version.Compare)
 	var out []Change
 	t := *s

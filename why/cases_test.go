@@ -51,17 +51,22 @@ func readCases(t testing.TB) (out []refusalCase) {
 		if line == "" || line[0] == '#' {
 			continue
 		}
-		i := strings.LastIndexByte(line, '|')
-		f := strings.Fields(line[:i])
-		c := refusalCase{name: f[0], errno: f[1], layers: strings.Split(f[2], ",")}
-		var err error
-		if c.call, err = ParseCall(strings.Join(f[3:], " ")); err != nil {
-			t.Fatalf("%s: %v", c.name, err)
-		}
-		c.set(t, strings.Fields(line[i+1:]))
-		out = append(out, c)
+		out = append(out, readCase(t, line))
 	}
 	return out
+}
+
+func readCase(t testing.TB, line string) refusalCase {
+	t.Helper()
+	i := strings.LastIndexByte(line, '|')
+	f := strings.Fields(line[:i])
+	c := refusalCase{name: f[0], errno: f[1], layers: strings.Split(f[2], ",")}
+	var err error
+	if c.call, err = ParseCall(strings.Join(f[3:], " ")); err != nil {
+		t.Fatalf("%s: %v", c.name, err)
+	}
+	c.set(t, strings.Fields(line[i+1:]))
+	return c
 }
 
 // set builds the scene and the event from the context.

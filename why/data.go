@@ -35,7 +35,13 @@ const (
 // family is that of the address that a bind or connect names; 0 if not known.
 func (q *question) family() int {
 	s := q.strings[1]
-	if !q.seen || len(s) < 2 {
+	if !q.seen { // somebody wrote it as strace does
+		_, name, _ := strings.Cut(s, "sa_family=")
+		name, _, _ = strings.Cut(strings.TrimSuffix(name, "}"), ",")
+		n, _ := number(name)
+		return int(n)
+	}
+	if len(s) < 2 {
 		return 0
 	}
 	return int(binary.LittleEndian.Uint16([]byte(s[:2])))
@@ -65,7 +71,9 @@ func (q *question) newLimit() (uint64, bool) {
 	return q.u64(1, 8)
 }
 
-// raised are the capabilities that a capset asks for and its caller has not (cap_capset, security/commoncap.c).
+// raised are the capabilities that a capset asks for and its caller may not have: effective and permitted ones are
+// bounded by the permitted set, inheritable ones by it and the inheritable set together, and with CAP_SETPCAP by
+// the bounding set (cap_capset, security/commoncap.c).
 func (q *question) raised() (caps.Set, bool) {
 	at := func(off int) (caps.Set, bool) {
 		lo, _ := q.u32(1, off)
@@ -73,8 +81,13 @@ func (q *question) raised() (caps.Set, bool) {
 		return caps.Set(lo | hi<<32), ok
 	}
 	effective, _ := at(0)
-	permitted, ok := at(4)
-	return (effective | permitted) &^ q.who.Permitted, ok
+	permitted, _ := at(4)
+	inheritable, ok := at(8)
+	most := q.who.Permitted
+	if q.who.Effective.Has(caps.CAP_SETPCAP) {
+		most |= q.who.Bounding
+	}
+	return (effective|permitted)&^q.who.Permitted | inheritable&^(most|q.who.Inheritable), ok
 }
 
 // Types of BPF programs that want CAP_PERFMON, and CAP_NET_ADMIN, beside CAP_BPF (is_perfmon_prog_type and

@@ -48,6 +48,8 @@ type Answer struct {
 	Quote             string  // what the program said about it, where that was found
 	Grants            []Grant // least first; Explanation.Grants are those of the first refusal
 	Avoid             []Advice
+
+	late bool // it came to light only when others were lifted
 }
 
 // Tried is an experiment with what came of it.

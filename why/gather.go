@@ -47,9 +47,11 @@ func Gather(events []event.Event, s Scene) []Refusal {
 			}
 			r = Refusal{Event: e, Silent: true}
 		case event.Read:
-			if idle(pathOf(e)) {
+			if idle(pathOf(e)) || writes(e) {
 				continue
 			}
+			r = Refusal{Event: e, Silent: true}
+		case event.Starved:
 			r = Refusal{Event: e, Silent: true}
 		default:
 			continue
@@ -62,6 +64,18 @@ func Gather(events []event.Event, s Scene) []Refusal {
 		out = append(out, r)
 	}
 	return out
+}
+
+// writes says that a file was opened to be written to.
+func writes(e event.Event) bool {
+	const accessMode, readOnly = 3, 0
+	switch name, _ := e.Arch.Name(e.Nr); name {
+	case "open":
+		return e.Args[1]&accessMode != readOnly
+	case "openat":
+		return e.Args[2]&accessMode != readOnly
+	}
+	return false
 }
 
 // idle says that a sysctl is read for its value, by libraries for the most part, and nobody gives up over it.
@@ -102,7 +116,7 @@ func (q *question) plausible(f finding) bool {
 	switch q.errno.String() {
 	case "ENOENT":
 		return strings.HasPrefix(q.path, "/dev/") && f.rule.Layer == DeviceCgroup || f.rule.Code == "P0409"
-	case "EAGAIN", "ENOMEM", "ENOSPC", "EDQUOT", "EINVAL", "EMFILE", "EIO":
+	case "EAGAIN", "ENOMEM", "ENOSPC", "EDQUOT", "EINVAL", "EMFILE", "EIO", "EFBIG":
 		return f.rule.matches(q) == yes || !strings.Contains(f.rule.Args, "=")
 	}
 	return false

@@ -169,6 +169,10 @@ func (g *granter) collect(layers []Suspect) {
 		case Rlimit:
 			g.rlimitGrants(sus)
 		case File:
+			if strings.Contains(sus.Source, "IS_IMMUTABLE") {
+				g.add(Grant{Flags: []string{"chattr", "-ia", g.path}, Command: true, What: say("grant.immutable"), Order: orderNothing})
+				continue
+			}
 			g.add(Grant{What: say("grant.file", "path", g.path), Order: orderNothing})
 			if sus.Proof >= ByRules && g.q.who.EUID == 0 && slices.ContainsFunc(sus.Factors, func(f Factor) bool { return f.Kind == CapHeld }) {
 				g.capAdd(caps.CAP_DAC_OVERRIDE, orderCap) // root, but without root's way with files
@@ -287,12 +291,7 @@ func makesUser(c profile.Call) bool {
 // opensFilter says whether the filter, were a capability granted, would let the call through.
 func (s *Scene) opensFilter(c Call, k caps.Cap) bool {
 	t := s.granted(caps.Of(k))
-	q := &question{call: c.Name, arch: t.Facts.Arch, who: &t.Caps}
-	for i, a := range c.Args {
-		q.args[i], q.known[i] = a.Value, a.Known
-	}
-	_, some, _ := t.filterStatic(c, q)
-	return some == no
+	return t.opens(c.Call)
 }
 
 // laterRelease is the first release of the scene's engine from which on the call is let through.
@@ -374,6 +373,14 @@ func (g *granter) capWithRule(c caps.Cap) {
 // capGrant adds what makes a capability effective, not only granted.
 func (g *granter) capGrant(c caps.Cap, order int) {
 	s := g.s
+	if s.Caps.EUID == 0 && g.q.who.EUID != 0 && !strings.HasPrefix(s.As, "podman") { // it was root, and became somebody else
+		gr := Grant{What: say("grant.stayroot", "cap", c.String(), "uid", itoa(g.q.who.EUID)), Caps: c.String(), Order: orderNothing}
+		if !s.Caps.Bounding.Has(c) {
+			gr.Flags, gr.Order, gr.Host = []string{"--cap-add", short(c)}, max(order, orderRoot), reaching.Has(c) && s.UserNS.Initial
+		}
+		g.add(gr)
+		return
+	}
 	if s.Caps.EUID == 0 || strings.HasPrefix(s.As, "podman") || g.q.who.EUID == 0 {
 		g.capAdd(c, order)
 		return
@@ -490,6 +497,10 @@ func (g *granter) mountGrants(sus Suspect) {
 	case "P0401":
 		if key, ok := strings.CutPrefix(g.path, "/proc/sys/"); ok {
 			key = strings.ReplaceAll(key, "/", ".")
+			if flag, ok := map[string]string{"kernel.hostname": "--hostname", "kernel.domainname": "--domainname"}[key]; ok {
+				g.add(Grant{Flags: []string{flag, "NAME"}, What: say("instead." + flag[2:]), Order: orderNothing})
+				return
+			}
 			if namespaced(g.path) {
 				g.add(Grant{Flags: []string{"--sysctl", key + "=VALUE"}, What: say("grant.sysctl.own", "sysctl", key), Order: orderOwn})
 			} else {
@@ -514,6 +525,9 @@ func (g *granter) mountGrants(sus Suspect) {
 		g.add(Grant{What: say("grant.mount.rw", "path", g.path), Order: orderOwn})
 	case "P0402":
 		g.add(Grant{What: say("grant.proc.bind"), Order: orderNothing})
+		if at := g.s.covered(); at != "" {
+			g.add(Grant{What: say("grant.proc.uncover", "path", at), Order: orderOwn})
+		}
 		g.add(Grant{Flags: []string{"--security-opt", "systempaths=unconfined"}, What: say("grant.systempaths"), Order: orderUnmask, factor: Factor{Kind: SystemPaths}})
 		g.shun("seccomp=…", "avoid.seccomp.memory")
 	case "P0409":
@@ -522,11 +536,19 @@ func (g *granter) mountGrants(sus Suspect) {
 			return
 		}
 		g.add(Grant{Flags: []string{"--security-opt", "systempaths=unconfined"}, What: say("grant.systempaths"), Order: orderUnmask, Host: true})
+	case "P0410":
+		g.add(Grant{What: say("grant.overlay", "path", g.path), Order: orderOwn})
 	case "P0403":
 		g.add(Grant{Flags: []string{"--device", g.path}, What: say("grant.device.node"), Order: orderOwn})
 		g.add(g.remounted("dev", Grant{What: say("grant.mount.dev"), Order: orderUnmask}))
 	case "P0404":
-		g.add(g.remounted("exec", Grant{What: say("grant.mount.exec", "path", g.path), Order: orderOwn}))
+		at := g.path
+		if at == "" && len(sus.Factors) > 0 && sus.Factors[0].Path != "" {
+			at = sus.Factors[0].Path
+			g.add(Grant{Flags: []string{"--tmpfs", at + ":exec"}, What: say("grant.mount.exec", "path", at), Order: orderOwn, factor: sus.Factors[0]})
+			return
+		}
+		g.add(g.remounted("exec", Grant{What: say("grant.mount.exec", "path", at), Order: orderOwn}))
 	case "P0408":
 		g.add(g.remounted("suid", Grant{What: say("grant.mount.suid", "path", g.path), Order: orderUnmask}))
 	default:
@@ -566,8 +588,10 @@ func (g *granter) deviceGrants(sus Suspect) {
 }
 
 func (g *granter) sysctlGrants(sus Suspect) {
+	own := false
 	for _, f := range sus.Factors {
-		if f.Kind == SysctlSet {
+		if f.Kind == SysctlSet && (!strings.HasPrefix(f.Name, "net.") || g.s.Isolated["net"]) {
+			own = true
 			g.add(Grant{Flags: []string{"--sysctl", f.Name + "=" + f.Value}, What: say("grant.sysctl.own", "sysctl", f.Name), Order: orderOwn, factor: f})
 		}
 	}
@@ -591,7 +615,7 @@ func (g *granter) sysctlGrants(sus Suspect) {
 	case "P0605":
 		g.hostSysctl("user.max_user_namespaces=MORE")
 	case "P0203":
-		if name != "" {
+		if name != "" && !own {
 			g.hostSysctl(name + "=VALUE")
 		}
 	case "P0206", "P0205":
@@ -619,10 +643,14 @@ func (g *granter) rlimitGrants(sus Suspect) {
 	name := param(sus.Detail, "limit")
 	switch {
 	case sus.Code == "P0804" && name == "pids.max":
-		g.add(Grant{Flags: []string{"--pids-limit", "MORE"}, What: say("grant.pids"), Order: orderOwn})
+		g.add(Grant{Flags: []string{"--pids-limit", "MORE"}, What: say("grant.pids"), Order: orderOwn, factor: Factor{Kind: RlimitSet, Name: "pids", Value: "-1:-1"}})
 	case sus.Code == "P0804":
 		g.add(Grant{Flags: []string{"--cpu-rt-runtime", "MICROSECONDS"}, What: say("grant.rt"), Order: orderOwn, Host: true})
 		g.shun("--cap-add SYS_NICE", "avoid.useless")
+	case sus.Code == "P0805":
+		g.add(Grant{Flags: []string{"--memory", "MORE"}, What: say("grant.memory"), Order: orderOwn})
+	case sus.Code == "P0804" && name == "cpuset.cpus":
+		g.add(Grant{Flags: []string{"--cpuset-cpus", "LIST"}, What: say("grant.cpuset"), Order: orderOwn})
 	case sus.Code == "P0802":
 		g.add(Grant{Flags: []string{"--ulimit", name + "=N:N"}, What: say("grant.ulimit.hard"), Order: orderOwn})
 	case g.s.Rootless:
@@ -630,4 +658,18 @@ func (g *granter) rlimitGrants(sus Suspect) {
 	default:
 		g.add(Grant{Flags: []string{"--ulimit", name + "=-1:-1"}, What: say("grant.ulimit"), Order: orderOwn, factor: Factor{Kind: RlimitSet, Name: name, Value: "-1:-1"}})
 	}
+}
+
+// limitFlags are the flags of run that set a limit as a factor does.
+func limitFlags(f Factor) []string {
+	switch f.Name {
+	case "pids":
+		return []string{"--pids-limit", "MORE"}
+	case "memory":
+		return []string{"--memory", "MORE"}
+	}
+	if f.Value == "max:max" {
+		return []string{"--ulimit", f.Name + "=N:N"}
+	}
+	return []string{"--ulimit", f.Name + "=" + f.Value}
 }

@@ -11,7 +11,7 @@ import (
 // Options bound an Inquiry.
 type Options struct {
 	NoRun bool // no experiments: nothing is proved then
-	Max   int  // at most so many runs; 0: 12
+	Max   int  // at most so many runs; 0: 12, and more where causes stack
 }
 
 // An Inquiry finds out by experiment what a program was refused for, and says which run to make
@@ -66,13 +66,13 @@ const (
 
 // Begin starts an inquiry into a run that ended as first.
 func Begin(s Scene, first Outcome, opt Options) *Inquiry {
-	if opt.Max == 0 {
-		opt.Max = 12
-	}
 	s.Sight = first.Sight
 	s.prepare()
 	q := &Inquiry{scene: s, first: first, opt: opt}
 	q.answers = q.judge(first)
+	if !first.failed() { // nobody gave up over what it read
+		q.answers = slices.DeleteFunc(q.answers, func(a Answer) bool { return a.Refusal.Event.Kind == event.Read })
+	}
 	for _, a := range q.answers {
 		q.suspect(a)
 	}
@@ -113,7 +113,7 @@ func (q *Inquiry) cannot(f Factor) bool { return slices.Contains(q.unable, f) }
 // Next returns the experiment to make, or false if there is none left. It is to be told
 // before the next is asked for.
 func (q *Inquiry) Next() (Experiment, bool) {
-	if len(q.tried) >= q.opt.Max {
+	if len(q.tried) >= q.most() {
 		q.stage = done
 	}
 	for {
@@ -165,6 +165,15 @@ func (q *Inquiry) Next() (Experiment, bool) {
 			return Experiment{}, false
 		}
 	}
+}
+
+// most is how many runs may be made: taking back takes one for each thing that was lifted, and what is
+// behind others takes one more to come to light.
+func (q *Inquiry) most() int {
+	if q.opt.Max != 0 {
+		return q.opt.Max
+	}
+	return min(max(12, 8+3*len(q.lift)), 30)
 }
 
 func (q *Inquiry) run(name string, lift []Factor) Experiment {
@@ -305,6 +314,7 @@ func (q *Inquiry) lifted(o Outcome) {
 	for _, a := range q.judge(o) {
 		i := slices.IndexFunc(q.answers, func(b Answer) bool { return alike(a.Refusal.Event, b.Refusal.Event) || sameCall(a.Refusal, b.Refusal) })
 		if i < 0 {
+			a.late = true
 			q.answers = append(q.answers, a)
 		} else {
 			q.answers[i].Layers = stack(q.answers[i].Layers, a.Layers)
@@ -551,7 +561,7 @@ func (q *Inquiry) Explain() Explanation {
 		e.Cause = q.cause
 	}
 	for i := range e.Refusals {
-		q.weigh(&e.Refusals[i], e.Cause, confirmed)
+		q.weigh(&e.Refusals[i], e.Cause, confirmed && e.Cause != nil)
 	}
 	for i := range e.Refusals {
 		e.Refusals[i].Quote = quote(q.first.Said, e.Refusals[i].Refusal)
@@ -562,6 +572,7 @@ func (q *Inquiry) Explain() Explanation {
 		a := &e.Refusals[i]
 		var notes []Message
 		if a.Grants, a.Avoid, notes = q.grants(&e, a); i == 0 {
+			q.together(&e, a)
 			e.Grants, e.Avoid, e.Notes = a.Grants, a.Avoid, append(notes, e.Notes...)
 		}
 		if i == mostGranted {
@@ -681,8 +692,12 @@ func (o Outcome) failed() bool { return o.Exit != 0 || o.Signal != 0 }
 // one that most likely ended the program.
 func (q *Inquiry) last(a *Answer) bool {
 	var newest *Answer
+	all := slices.ContainsFunc(q.answers, func(b Answer) bool { return !b.late })
 	for i := range q.answers {
 		b := &q.answers[i]
+		if b.late && all {
+			continue // the program, as it was, did not get so far
+		}
 		if newest == nil || rank(b.Refusal) > rank(newest.Refusal) || rank(b.Refusal) == rank(newest.Refusal) && b.Refusal.Event.Time > newest.Refusal.Event.Time {
 			newest = b
 		}
@@ -765,8 +780,8 @@ func (q *Inquiry) verdicts(e *Explanation, confirmed bool) {
 			e.Unable = append(e.Unable, f)
 		}
 	}
-	if !q.opt.NoRun && q.cause == nil && !q.flaky && !q.vain && len(q.tried) >= q.opt.Max {
-		e.Notes = append(e.Notes, say("note.bounded", "n", itoa(q.opt.Max)))
+	if !q.opt.NoRun && q.cause == nil && !q.flaky && !q.vain && len(q.tried) >= q.most() {
+		e.Notes = append(e.Notes, say("note.bounded", "n", itoa(len(q.tried))))
 	}
 	if q.opt.NoRun && len(e.Refusals) > 0 {
 		e.Notes = append(e.Notes, say("note.norun"))

@@ -96,6 +96,10 @@ func (g *granter) limitGrants() {
 			g.add(Grant{Flags: []string{"--ulimit", "nice=" + limit + ":" + limit}, What: say("grant.nice", "n", itoa(n)), Order: orderOwn})
 		}
 	case "sched_setscheduler", "sched_setparam", "sched_setattr":
+		const deadline = 6 // SCHED_DEADLINE, which no limit opens (sched(7))
+		if policy, ok := g.q.u32(1, 4); ok && g.call.Name == "sched_setattr" && policy == deadline {
+			return
+		}
 		prio := uint64(0)
 		switch g.call.Name {
 		case "sched_setscheduler":

@@ -20,7 +20,8 @@ import (
 // call names; a last ** matches any depth), "s2=A|B*" (a string argument).
 //
 // If are conditions on the scene, all of which must hold: a sysctl ("kernel.dmesg_restrict>=1"), a
-// limit that is finite or zero ("rlimit:memlock", "rlimit:memlock=0"), "yama>=1", "kernel<5.11", or a
+// limit that is finite or zero ("rlimit:memlock", "rlimit:memlock=0"), one that is known to be finite
+// ("limited:as"), "yama>=1", "kernel<5.11", or a
 // word of conditions. "?word" is one that neither arguments nor scene can show; the language files
 // say it as when.word.
 //
@@ -285,6 +286,10 @@ func (s *Scene) term(term string, q *question) truth {
 		}
 		return known(l.Soft >= 0)
 	}
+	if name, ok := strings.CutPrefix(word, "limited:"); ok { // only where that is known: any process may meet ENOMEM
+		l, there := s.Rlimits[name]
+		return known(there && l.Soft >= 0)
+	}
 	if flag, ok := strings.CutPrefix(word, "flag:"); ok {
 		return s.mountFlag(flag, q)
 	}
@@ -362,6 +367,16 @@ func (s *Scene) place(name string) (best Place, ok bool) {
 	return best, ok
 }
 
+// covered is a mount of the workload's own over part of /proc: a volume does as a mask does.
+func (s *Scene) covered() string {
+	for _, p := range s.Mounts {
+		if strings.HasPrefix(p.Path, "/proc/") {
+			return p.Path
+		}
+	}
+	return ""
+}
+
 // beneath says whether a path is one of a list or lies beneath one.
 func beneath(list []string, name string) string {
 	for _, p := range list {
@@ -377,7 +392,9 @@ var conditions = map[string]func(*Scene, *question) truth{
 	"userns": func(s *Scene, _ *question) truth { return known(!s.UserNS.Initial) },
 	"chroot": func(s *Scene, _ *question) truth { return known(s.Chroot) },
 	"nnp":    func(s *Scene, q *question) truth { return known(q.who.NoNewPrivs) },
-	"masked": func(s *Scene, _ *question) truth { return known(len(s.Masked)+len(s.ReadOnly)+len(s.Facts.Masked) > 0) },
+	"masked": func(s *Scene, _ *question) truth {
+		return known(len(s.Masked)+len(s.ReadOnly)+len(s.Facts.Masked) > 0 || s.covered() != "")
+	},
 	"setgroups-denied": func(s *Scene, _ *question) truth {
 		if s.SetgroupsDenied {
 			return yes
@@ -490,6 +507,14 @@ func (s *Scene) open(word string, q *question) truth {
 		if f != nil && f.Mode != 0 && f.UID >= 0 {
 			return known(f.UID != q.who.FSUID)
 		}
+	case "on-overlay":
+		if f != nil && f.FS != "" {
+			return known(f.FS == "overlay")
+		}
+	case "cpus-outside":
+		if s.Cpuset {
+			return yes
+		}
 	case "read-only":
 		if s.RootRO || beneath(s.ReadOnly, q.path) != "" {
 			return yes
@@ -563,6 +588,8 @@ func deviceDenied(s *Scene, q *question) truth {
 		dev = q.args[i+1]
 		if q.args[i]&0xf000 == 0x6000 {
 			kind = "b"
+		} else if dev == 0 {
+			return no // a whiteout of overlayfs is no device (devcgroup_inode_mknod)
 		}
 		return known(!s.deviceAllowed(kind, dev, 'm'))
 	default:

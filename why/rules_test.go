@@ -92,7 +92,7 @@ func checkArgs(t *testing.T, r Rule, test string) {
 
 func checkTerm(t *testing.T, r Rule, term string) {
 	switch {
-	case term[0] == '?', strings.HasPrefix(term, "rlimit:"), strings.HasPrefix(term, "flag:"):
+	case term[0] == '?', strings.HasPrefix(term, "rlimit:"), strings.HasPrefix(term, "limited:"), strings.HasPrefix(term, "flag:"):
 	case strings.HasPrefix(term, "kernel<"):
 		if _, err := facts.ParseVersion(term[len("kernel<"):]); err != nil {
 			t.Errorf("%s: %v", r.Calls, err)

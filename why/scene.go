@@ -48,6 +48,7 @@ type Scene struct {
 	Rlimits    map[string]Limit          // by short name, "memlock"; absent: not known
 	Sysctls    map[string]string         // as the container sees them, over those of Facts; absent: not known
 	Realtime   Budget                    // of its control group
+	Cpuset     bool                      // it was given some of the machine's processors only
 	Chroot     bool                      // its root is not its mount namespace's
 	Isolated   map[string]bool           // which namespaces are its own and not the machine's: "net", "ipc", "uts", "pid"
 
@@ -111,6 +112,7 @@ func FromSpec(s *specs.Spec, p *profile.Profile, c profile.Conditions, as string
 	sc.Masked, sc.ReadOnly = l.MaskedPaths, l.ReadonlyPaths
 	if l.Resources != nil {
 		sc.Devices = l.Resources.Devices
+		sc.Cpuset = l.Resources.CPU != nil && l.Resources.CPU.Cpus != ""
 	}
 	own := false
 	for _, ns := range l.Namespaces {

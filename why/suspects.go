@@ -32,6 +32,10 @@ func suspects(q *question, r Refusal, s *Scene) []Suspect {
 		q.errno = 0 // what lies behind may answer something else
 	}
 	behind := len(out) > 0
+	if sus, ok := absentSuspect(q, s); ok && (q.errno == 0 || q.errno == abi.ENOSYS) {
+		sus.Behind = behind
+		return append(out, sus)
+	}
 	found := refusing(q, s)
 	certain := slices.ContainsFunc(found, func(f finding) bool { return f.sure || f.seen(r, found) })
 	for _, f := range found {
@@ -303,6 +307,9 @@ func (f finding) suspects(q *question, s *Scene, seen bool) []Suspect {
 		}
 	}
 	capFirst := f.foreign || granted != 0
+	if r.Layer == File && q.who.EUID != 0 { // what an ordinary user lacks is permission, and not root's way around it
+		capFirst = f.foreign
+	}
 	if want != 0 && (r.Layer == Capability || capFirst) {
 		c := f.ask(want, all, s)
 		sus := capSuspect(c, q, s, proof, r.Source, f.foreign)
@@ -321,7 +328,7 @@ func (f finding) suspects(q *question, s *Scene, seen bool) []Suspect {
 	}
 	if r.Layer != Capability || want == 0 {
 		out = append(out, f.gate(q, s, proof))
-		if want != 0 && !capFirst && (r.Layer == Sysctl || r.Layer == Rlimit) { // it would do as well
+		if want != 0 && !capFirst && (r.Layer == Sysctl || r.Layer == Rlimit || r.Layer == File) { // it would do as well
 			sus := capSuspect(f.ask(want, all, s), q, s, proof, r.Source, false)
 			sus.Detail = say("detail.cap", "call", q.call, "caps", capsText(want, all), "where", "where."+r.In.String(), "when", f.when())
 			out = append(out, sus)
@@ -412,7 +419,9 @@ func (f finding) gate(q *question, s *Scene, proof Proof) Suspect {
 			name, _, _ = strings.Cut(name, "=")
 		}
 		value, _ := s.sysctl(name)
-		sus.Detail = say("detail.sysctl", "sysctl", strings.TrimSpace(name+" "+equals(value)))
+		if name != "" {
+			sus.Detail = say("detail.sysctl", "sysctl", strings.TrimSpace(name+" "+equals(value)))
+		}
 		if r.Code == "P0201" && value != "" {
 			sus.Detail = say("detail.perf", "sysctl", strings.TrimSpace(name+" "+equals(value)), "when", f.when())
 		}
@@ -431,6 +440,9 @@ func (f finding) gate(q *question, s *Scene, proof Proof) Suspect {
 			sus.Factors = []Factor{{Kind: RlimitSet, Name: name, Value: "max:max"}}
 		} else if name := gateName(r, "cgroup:"); name != "" {
 			sus.Detail = say("detail.cgroup", "limit", name)
+			if short, ok := map[string]string{"pids.max": "pids", "cpuset.cpus": "cpuset"}[name]; ok {
+				sus.Factors = []Factor{{Kind: RlimitSet, Name: short, Value: "-1:-1"}}
+			}
 		} else if r.Code == "P0804" {
 			sus.Detail = say("detail.cgroup", "limit", "cpu.rt_runtime_us")
 		}
@@ -455,7 +467,14 @@ func (f finding) gate(q *question, s *Scene, proof Proof) Suspect {
 		}
 	case Mount:
 		sus.Factors = s.mountFactors(r.Code, q)
-		sus.Detail = say("detail.mount", "code", string(r.Code), "path", q.path)
+		at := q.path
+		if at == "" && len(sus.Factors) > 0 {
+			at = sus.Factors[0].Path
+		}
+		if at == "" {
+			at = "detail.file"
+		}
+		sus.Detail = say("detail.mount", "code", string(r.Code), "path", at)
 	case DeviceCgroup:
 		if n, ok := deviceName(q); ok {
 			sus.Factors = []Factor{{Kind: DeviceRule, Name: n, Path: q.path}}
@@ -527,6 +546,7 @@ func sysctlFactor(name string) (Factor, bool) {
 	open := map[string]string{
 		"net.ipv4.ping_group_range":           "0 2147483647",
 		"net.ipv4.ip_unprivileged_port_start": "0",
+		"net.ipv6.conf.all.disable_ipv6":      "0",
 	}
 	v, ok := open[name]
 	return Factor{Kind: SysctlSet, Name: name, Value: v}, ok
@@ -586,9 +606,26 @@ func (s *Scene) mountFactors(code Code, q *question) []Factor {
 	case "P0403":
 		return []Factor{{Kind: MountFlag, Path: at, Name: "nodev"}}
 	case "P0404":
+		if at == "" { // the descriptor was closed before anybody could look: one mount alone may be asked for
+			at = s.onlyTmpfs("noexec")
+		}
 		return []Factor{{Kind: MountFlag, Path: at, Name: "noexec"}}
 	}
 	return nil
+}
+
+// onlyTmpfs is the one tmpfs of the workload's own that has a flag; "" where there are none or several.
+func (s *Scene) onlyTmpfs(flag string) (at string) {
+	for _, p := range s.Mounts {
+		if p.Type != "tmpfs" || !slices.Contains(p.Flags, flag) || beneath([]string{"/dev", "/proc", "/sys"}, p.Path) != "" {
+			continue
+		}
+		if at != "" {
+			return ""
+		}
+		at = p.Path
+	}
+	return at
 }
 
 // silent names who is behind a refusal in which no call failed.
@@ -617,6 +654,13 @@ func silent(r Refusal, s *Scene) []Suspect {
 		return []Suspect{{Layer: NNP, Code: code, Proof: proof, Source: "bprm_fill_uid, fs/exec.c; prctl(2)", Detail: say("detail.nnp", "path", path),
 			Factors: []Factor{{Kind: NNPOff}}}}
 	case event.Nack:
+		const newAddress, newRoute = 20, 24 // RTM_NEWADDR, RTM_NEWROUTE
+		if e.Errno == abi.EACCES && e.Netlink.Protocol == 0 && (e.Netlink.Type == newAddress || e.Netlink.Type == newRoute) {
+			const name = "net.ipv6.conf.all.disable_ipv6"
+			f, _ := sysctlFactor(name)
+			return []Suspect{{Layer: Sysctl, Code: "P0203", Proof: Likely, Detail: say("detail.sysctl", "sysctl", name), Factors: []Factor{f},
+				Source: "addrconf_add_dev, net/ipv6/addrconf.c; fib6_nh_init, net/ipv6/route.c"}}
+		}
 		q := questionOf(r, s)
 		sus := capSuspect(caps.CAP_NET_ADMIN, q, s, Likely, "rtnetlink_rcv_msg, net/core/rtnetlink.c; netlink(7)", q.who.Effective.Has(caps.CAP_NET_ADMIN))
 		if sus.Code == "P0302" {
@@ -624,6 +668,10 @@ func silent(r Refusal, s *Scene) []Suspect {
 		}
 		sus.Detail = say("detail.netlink", "errno", e.Errno.String())
 		return []Suspect{sus}
+	}
+	if e.Kind == event.Starved {
+		return []Suspect{{Layer: Rlimit, Code: "P0805", Proof: Seen, Source: "mem_cgroup_out_of_memory, mm/memcontrol.c; cgroups(7)",
+			Detail: say("detail.cgroup", "limit", "memory.max"), Factors: []Factor{{Kind: RlimitSet, Name: "memory", Value: "-1:-1"}}}}
 	}
 	return []Suspect{{Layer: Sysctl, Code: "P0205", Proof: Likely, Source: "proc(5)", Detail: say("detail.read", "path", pathOf(e), "value", e.Strings[1])}}
 }

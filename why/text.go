@@ -193,10 +193,10 @@ func headline(a Answer, sus Suspect) Message {
 	ev := a.Refusal.Event
 	c := asked(ev)
 	key := "head." + sus.Layer.String()
-	if sus.Code == "P0301" || sus.Code == "P0502" || sus.Code == "P0305" || sus.Code == "P0205" {
+	if sus.Code == "P0301" || sus.Code == "P0502" || sus.Code == "P0305" || sus.Code == "P0205" || sus.Code == "P0805" {
 		key = "head." + string(sus.Code)
 	}
-	return say(key, "call", brief(c), "path", pathOf(ev), "caps", param(sus.Detail, "caps"), "name", firstWord(param(sus.Detail, "sysctl")), "limit", param(sus.Detail, "limit"))
+	return say(key, "call", brief(c), "comm", ev.Comm, "path", pathOf(ev), "caps", param(sus.Detail, "caps"), "name", firstWord(param(sus.Detail, "sysctl")), "limit", param(sus.Detail, "limit"))
 }
 
 func firstWord(s string) string { s, _, _ = strings.Cut(s, " "); return s }

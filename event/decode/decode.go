@@ -21,6 +21,7 @@ import (
 //	+++ exited with 1 +++
 //	netlink RTM_NEWLINK answered EPERM (Operation not permitted)
 //	read /proc/sys/kernel/perf_event_paranoid
+//	killed for want of memory
 //
 // Who did it is not part of the line.
 func Line(e event.Event) string {
@@ -44,6 +45,8 @@ func Line(e event.Event) string {
 			return "read " + e.File.Path
 		}
 		return Call(e)
+	case event.Starved:
+		return "killed for want of memory"
 	}
 	return ""
 }

@@ -84,6 +84,12 @@ func (l *Lab) rlimit(f why.Factor) (change, error) {
 	if _, err := fmt.Sscanf(f.Value, "%d:%d", &soft, &hard); err != nil {
 		return change{}, fmt.Errorf("rlimit %s: %q is not SOFT:HARD", f.Name, f.Value)
 	}
+	switch f.Name {
+	case "memory":
+		return change{}, errReaches("its memory")
+	case "pids", "cpuset":
+		return config(func(c *container.Config) { unlimit(c.Spec, f.Name == "pids", f.Name == "cpuset") })
+	}
 	max, known := hardLimit(f.Name)
 	if !known {
 		return change{}, fmt.Errorf("no limit is called %q", f.Name)
@@ -96,6 +102,26 @@ func (l *Lab) rlimit(f why.Factor) (change, error) {
 		ls := slices.DeleteFunc(slices.Clone(c.Spec.Process.Rlimits), func(r specs.POSIXRlimit) bool { return r.Type == kind })
 		c.Spec.Process.Rlimits = append(ls, specs.POSIXRlimit{Type: kind, Soft: unlimited(soft), Hard: unlimited(hard)})
 	})
+}
+
+// unlimit widens a control group's limit of processes, not without end since a program may be a fork bomb, and takes that
+// of processors away.
+func unlimit(s *specs.Spec, pids, cpuset bool) {
+	if s.Linux.Resources == nil {
+		return
+	}
+	r := *s.Linux.Resources
+	if pids && r.Pids != nil && r.Pids.Limit != nil && *r.Pids.Limit > 0 {
+		const most = 4096
+		wide := max(*r.Pids.Limit, min(4**r.Pids.Limit+64, most))
+		r.Pids = &specs.LinuxPids{Limit: &wide}
+	}
+	if cpuset && r.CPU != nil {
+		cpu := *r.CPU
+		cpu.Cpus = ""
+		r.CPU = &cpu
+	}
+	s.Linux.Resources = &r
 }
 
 func unlimited(n int64) uint64 {

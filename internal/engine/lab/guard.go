@@ -3,6 +3,8 @@ package lab
 import (
 	"slices"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
 	"porthole/abi"
 	"porthole/caps"
 	"porthole/event"
@@ -109,6 +111,26 @@ func (l *Lab) tooMuch(lift []why.Factor) (out []why.Factor) {
 		}
 	}
 	return out
+}
+
+// shield makes the machine's own settings read-only for one who could write to them by what the experiment gave him, and
+// not by what his user did: root, or who goes over file permissions, in a container whose system paths are open.
+func (l *Lab) shield(cfg *container.Config) {
+	if l.ownUsers() || goesOver(l.base.Spec) || !goesOver(cfg.Spec) {
+		return
+	}
+	for _, p := range []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"} {
+		if !slices.Contains(cfg.Spec.Linux.ReadonlyPaths, p) {
+			cfg.Spec.Linux.ReadonlyPaths = append(slices.Clone(cfg.Spec.Linux.ReadonlyPaths), p)
+		}
+	}
+}
+
+// goesOver says that a program is root, or may become so, or goes over file permissions.
+func goesOver(s *specs.Spec) bool {
+	p := s.Process
+	return p.User.UID == 0 || p.Capabilities != nil &&
+		parseCaps(p.Capabilities.Effective).Intersect(caps.Of(caps.CAP_DAC_OVERRIDE, caps.CAP_SETUID, caps.CAP_SETFCAP)) != 0
 }
 
 // stop is what a guarded call is answered: an errno that no filter else gives.

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -123,6 +124,7 @@ func (l *Lab) Try(ctx context.Context, x why.Experiment) why.Outcome {
 				}
 			}
 		}
+		l.shield(cfg)
 		guarded = l.protect(cfg)
 		return nil
 	})
@@ -164,6 +166,9 @@ func (l *Lab) once(ctx context.Context, run Runner, w workload.Workload, std [3]
 	output := io.finish()
 	o := why.Outcome{Exit: exit.Code, Signal: exit.Signal, Output: output, Said: tailOf(in.text)}
 	o.Events, o.Sight = watch.finish()
+	if exit.OOM {
+		o.Events = append(o.Events, event.Event{Kind: event.Starved, PID: 1, TID: 1, Comm: commOf(w)})
+	}
 	if refused != nil {
 		return o, refused
 	}
@@ -177,6 +182,15 @@ func (l *Lab) once(ctx context.Context, run Runner, w workload.Workload, std [3]
 		}
 	}
 	return o, err
+}
+
+// commOf is what a workload's first thread is called, as far as that is known beforehand.
+func commOf(w workload.Workload) string {
+	if len(w.Args) == 0 {
+		return ""
+	}
+	name := path.Base(w.Args[0])
+	return name[:min(len(name), 15)]
 }
 
 // tailOf is the end of what a program said: what it ended with is told there.

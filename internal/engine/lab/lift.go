@@ -280,6 +280,9 @@ func (l *Lab) everything() (change, error) {
 			q.Devices = append(slices.Clone(r.Devices), safeDevices...)
 			c.Spec.Linux.Resources = &q
 		}
+		unlimit(c.Spec, true, true)
+		c.Spec.Process.Rlimits = nil // what is ours
+		c.Spec.Linux.Sysctl = opened(c.Spec.Linux.Sysctl)
 		c.Spec.Root.Readonly = false
 		c.Spec.Mounts = slices.Clone(c.Spec.Mounts)
 		for i := range c.Spec.Mounts {
@@ -295,6 +298,23 @@ func (l *Lab) everything() (change, error) {
 			}
 		}
 	})
+}
+
+// opened are sysctls of the container's namespaces as they stand in nobody's way: those with which an engine forbids
+// something, at the value that does not; none else, so that they have the kernel's.
+func opened(set map[string]string) map[string]string {
+	open := map[string]string{}
+	for name := range set {
+		switch {
+		case strings.HasPrefix(name, "net.ipv6.conf.") && strings.HasSuffix(name, ".disable_ipv6"):
+			open[name] = "0"
+		case name == "net.ipv4.ip_unprivileged_port_start":
+			open[name] = "0"
+		case name == "net.ipv4.ping_group_range":
+			open[name] = "0 2147483647"
+		}
+	}
+	return open
 }
 
 // kept are the factors that everything left as they were.

@@ -277,7 +277,7 @@ func (b *builder) exit() asm.Instructions {
 	b.add(asm.JEq.Imm(asm.R1, 0, "emit"))
 	b.ifNr(asm.R3, "emit", everyone(), "execve", "execveat")
 	// To these EAGAIN says that a limit is reached.
-	b.ifNr(asm.R3, "emit", everyone(), "clone", "clone3", "fork", "vfork", "setuid", "setresuid", "setreuid", "mlock", "mlock2")
+	b.ifNr(asm.R3, "emit", everyone(), "clone", "clone3", "fork", "vfork", "setuid", "setresuid", "setreuid", "mlock", "mlock2", "mlockall", "mmap", "mremap")
 	for _, e := range b.noise {
 		if e != abi.Errno(unix.ENOENT) {
 			b.add(asm.JEq.Imm(asm.R2, -int32(e), out))
