@@ -357,7 +357,11 @@ func (b *builder) user() {
 	u := b.s.Process.User
 	b.from = "process.user"
 	defer func() { b.from = "" }()
-	if b.groupsDenied() {
+	if b.o.KeepGroups {
+		if len(u.AdditionalGids) > 0 {
+			b.note("process.user.additionalGids: left out: the process keeps the groups of whoever starts it")
+		}
+	} else if b.groupsDenied() {
 		if slices.ContainsFunc(u.AdditionalGids, func(g uint32) bool { return g != u.GID }) {
 			b.note("process.user.additionalGids: left out: a user namespace with no more than one's own id has no setgroups")
 		}

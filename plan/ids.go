@@ -82,7 +82,7 @@ func (b *builder) becomeRoot() {
 		uid, gid, sameUID, sameGID = true, true, false, false
 	}
 	if uid && gid && !(sameUID && sameGID) {
-		if !b.groupsDenied() {
+		if !b.groupsDenied() && !b.o.KeepGroups {
 			b.call("setgroups", 0, nil)
 			if b.spaces.fresh&newUser == 0 {
 				b.or(abi.EPERM) // denied there

@@ -42,7 +42,7 @@ var bornCalls = []string{"clone", "exit_group", "setsid", "ioctl"}
 func join(process *specs.Process, opt JoinOptions, f facts.Facts, behind bool) (*Plan, error) {
 	b := newBuilder(f)
 	b.s = &specs.Spec{Process: process, Linux: &specs.Linux{Personality: opt.Personality, MemoryPolicy: opt.MemoryPolicy}}
-	b.o = &Options{ID: opt.ID, File: opt.File, NoKeyring: opt.NoKeyring, Seccomp: opt.Seccomp, Inherit: opt.Inherit, DieWithParent: opt.DieWithParent, NoFile: opt.NoFile, ChownStdio: opt.ChownStdio, Refer: opt.Refer}
+	b.o = &Options{ID: opt.ID, File: opt.File, NoKeyring: opt.NoKeyring, KeepGroups: opt.KeepGroups, Seccomp: opt.Seccomp, Inherit: opt.Inherit, DieWithParent: opt.DieWithParent, NoFile: opt.NoFile, ChownStdio: opt.ChownStdio, Refer: opt.Refer}
 	b.denyGroups = opt.DenyGroups
 	switch {
 	case process == nil || len(process.Args) == 0:

@@ -28,6 +28,7 @@ type Options struct {
 	// DenyGroups says that setgroups(2) is denied in the user namespace that the spec enters by its
 	// path (/proc/PID/setgroups); of a new one the plan knows.
 	DenyGroups bool
+	KeepGroups bool // the process has our further groups, and none of its own: setgroups(2) is not called
 
 	DieWithParent bool // kill the child when the thread that cloned it ends
 	NoPivot       bool // move the root over "/" and chroot: pivot_root(2) refuses an initramfs
@@ -71,6 +72,7 @@ type JoinOptions struct {
 	// Namespaces are the CLONE_NEW* bits of those to enter: where the container's differ from ours.
 	Namespaces uint64
 	DenyGroups bool // setgroups(2) is denied in the container's user namespace
+	KeepGroups bool // as in Options
 	// Root, where not "", is a path to the container's root (/proc/PID/root), where that is not the root of its mount namespace.
 	Root string
 
