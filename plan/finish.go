@@ -83,7 +83,7 @@ func (b *builder) label() error {
 //	filter, credentials, start gate, execve
 //	credentials, start gate, filter, execve             with no_new_privs
 //	filter, credentials, birth, start gate, execve      where the process is born late: joinsLate
-//	credentials, birth, filter, start gate, execve      likewise, with no_new_privs
+//	credentials, filter, birth, start gate, execve      likewise, with no_new_privs
 //
 // Birth and gate take some calls. A filter that refuses them comes behind, and without no_new_privs the credentials too.
 func (b *builder) finish() error {
@@ -108,15 +108,15 @@ func (b *builder) finish() error {
 	if !b.shielded && !waited && b.f.UID != 0 && b.s.Process.User.UID != 0 {
 		b.call("prctl", prSetDumpable, 1, 0, 0, 0).because("while it waits porthole may look at it: changing ids gave its files in /proc to the host's root")
 	}
+	if late && !waited && b.sharesPIDs() && !b.gateFirst {
+		b.filter("with no_new_privs installing takes no privilege; others are not to see it without")
+		late = false
+	}
 	if !born {
 		b.join()
 		b.terminal()
 	}
 	b.dieWithParent()
-	if late && !waited && b.sharesPIDs() && !b.gateFirst {
-		b.filter("with no_new_privs installing takes no privilege; others see it wait")
-		late = false
-	}
 	if !waited {
 		b.waitStart()
 	}

@@ -24,6 +24,8 @@ func attackFrom(what string) {
 	switch what {
 	case "newcomers":
 		hunt()
+	case "starts":
+		takeStarters()
 	case "typing":
 		typeCommand()
 	}
@@ -138,18 +140,25 @@ func remembers(p string) bool {
 	return false
 }
 
-// hunter starts the attacker in a container called box, with a capability more than containers have, and stops it.
-func (c *cell) hunter() (stop func() string) {
+// hunter starts an attacker in a container called box, with a capability more than containers have, and stops it.
+func (c *cell) hunter(what string, env ...string) (stop func() string) {
 	c.t.Helper()
 	self, err := os.Executable()
 	c.check(err)
 	c.put(c.rootfs+"/attacker", "")
 	s := c.spec("/attacker")
-	s.Process.Env = append(s.Process.Env, attacking+"=newcomers")
+	s.Process.Env = append(append(s.Process.Env, attacking+"="+what), env...)
 	more := append([]string{"CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"}, docker...)
 	s.Process.Capabilities = &specs.LinuxCapabilities{Bounding: more, Permitted: more, Effective: more}
 	s.Mounts = append(s.Mounts, bind(c.volume, "/vol"), bind(self, "/attacker"))
-	c.background(s, "-e", attacking+"=newcomers", "--cap-add", "SYS_PTRACE", "--cap-add", "DAC_READ_SEARCH", "-v", c.volume+":/vol", "-v", self+":/attacker")
+	if what == "starts" {
+		s.Linux.Seccomp = allBut("reboot") // which those who are executed into it have as well
+	}
+	flags := []string{"-e", attacking + "=" + what, "--cap-add", "SYS_PTRACE", "--cap-add", "DAC_READ_SEARCH", "-v", c.volume + ":/vol", "-v", self + ":/attacker"}
+	for _, e := range env {
+		flags = append(flags, "-e", e)
+	}
+	c.background(s, flags...)
 	c.await(c.volume + "/ready")
 	return func() string {
 		c.put(c.volume+"/stop", "")
@@ -201,7 +210,7 @@ func (c *cell) pid() string {
 
 // newcomers has processes executed into an attacker's container, and further containers made that share its process numbers.
 func newcomers(c *cell) string {
-	stop := c.hunter()
+	stop := c.hunter("newcomers")
 	c.enter([]string{"true"})
 	return stop()
 }
@@ -239,7 +248,7 @@ func (c *cell) enter(programs ...[]string) {
 
 // newcomersWeak enters a container's process numbers and nothing else of it: root, environment and program are the host's.
 func newcomersWeak(c *cell) string {
-	stop := c.hunter()
+	stop := c.hunter("newcomers")
 	victim := c.dir + "/victim"
 	sleep, err := exec.LookPath("sleep")
 	c.check(err)
@@ -273,7 +282,7 @@ func overwriting(c *cell) (got string) {
 	for _, p := range programs {
 		got = first(got, c.try(c.spec(p...), plain))
 	}
-	stop := c.hunter()
+	stop := c.hunter("newcomers")
 	c.enter(programs...)
 	return first(got, stop())
 }

@@ -318,7 +318,7 @@ func TestDockerRemap(t *testing.T) {
 			"$C exec aa1 id", "$C exec -u 7 aa1 sh -c 'id; cat /proc/self/uid_map'",
 			"script -qec \"$C exec -it aa1 tty\" /dev/null </dev/null",
 			"$C pause aa1; $C unpause aa1; $C update -m 100m --memory-swap -1 aa1",
-			"$C run --rm $R --pid container:aa1 --ipc container:aa1 --network container:aa1 bb ps",
+			"$C run --rm $R --pid container:aa1 --ipc container:aa1 --network container:aa1 bb sh -c 'ps | grep -c [t]rap'",
 			"$C stop -t 3 aa1; $C inspect -f '{{.State.ExitCode}}' aa1; $C rm aa1; $C volume rm named",
 		),
 		loose("$C run --rm $R bb nonexist", "$C run --rm $R --network host bb true"),
