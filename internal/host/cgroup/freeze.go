@@ -106,13 +106,18 @@ func (g *Group) State() (State, error) {
 	return g.state(p)
 }
 
-// moving fails where the group is frozen, or on its way there.
+// moving fails where the group is frozen, or on its way there, in whichever hierarchy: somebody may have used another
+// one than we would.
 func (g *Group) moving() error {
-	switch s, err := g.State(); {
-	case err != nil:
-		return err
-	case s != Thawed:
-		return ErrFrozen
+	for _, p := range g.places {
+		if p.V2 && !exists(p.dir, "cgroup.freeze") || !p.V2 && !p.has("freezer") {
+			continue
+		}
+		if s, err := g.state(p); err != nil {
+			return err
+		} else if s != Thawed {
+			return ErrFrozen
+		}
 	}
 	return nil
 }

@@ -15,22 +15,34 @@ import (
 // A group that is frozen, or lies beneath a frozen one, would hold its container's first process for ever.
 func TestFrozenBefore(t *testing.T) {
 	versions(t, func(t *testing.T, f facts.Cgroup) {
-		top := create(t, Config{Path: under + "/ice"}, f)
-		if err := top.Freeze(); errors.Is(err, ErrNoFreezer) {
-			t.Skip("nothing freezes here")
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		for _, at := range []string{under + "/ice", under + "/ice/beneath"} {
-			if g, err := Create(Config{Path: at}, f); !errors.Is(err, ErrFrozen) {
-				t.Errorf("%s: %v", at, err)
-				if err == nil {
-					g.Delete()
+		top := create(t, Config{Path: under + "/ice", Everywhere: true}, f)
+		n := 0
+		for _, p := range top.places {
+			file, freeze, thaw := "freezer.state", "FROZEN", "THAWED"
+			if p.V2 {
+				file, freeze, thaw = "cgroup.freeze", "1", "0"
+			}
+			if !exists(p.dir, file) {
+				continue
+			}
+			n++
+			if err := write(p.dir, file, freeze); err != nil {
+				t.Fatal(err)
+			}
+			for _, at := range []string{under + "/ice", under + "/ice/beneath"} {
+				if g, err := Create(Config{Path: at, Everywhere: true}, f); !errors.Is(err, ErrFrozen) {
+					t.Errorf("%s, with %s frozen: %v", at, p.dir, err)
+					if err == nil {
+						g.Delete()
+					}
 				}
 			}
+			if err := write(p.dir, file, thaw); err != nil {
+				t.Fatal(err)
+			}
 		}
-		if err := top.Thaw(); err != nil {
-			t.Fatal(err)
+		if n == 0 {
+			t.Skip("nothing freezes here")
 		}
 		g, err := Create(Config{Path: under + "/ice/beneath"}, f)
 		if err != nil {
