@@ -138,15 +138,17 @@ func (ours) CheckDepth(depth int, _ *yaml.DepthContext) error {
 
 func (ours) CheckAlias(int, int) error { return nil }
 
-// yamlError keeps what the library says, without its own name.
+// yamlError is what the library says, with its place.
 func yamlError(err error) error {
-	msg := err.Error()
-	for _, p := range []string{"go-yaml load error: ", "yaml: ", "go-yaml "} {
-		if len(msg) > len(p) && msg[:len(p)] == p {
-			msg = msg[len(p):]
-		}
+	var e *yaml.LoadError
+	if !errors.As(err, &e) {
+		return &Error{Msg: "not YAML: " + err.Error()}
 	}
-	return &Error{Msg: "not YAML: " + msg}
+	msg := "not YAML: " + e.Message
+	if e.ContextMsg != "" {
+		msg += " (" + e.ContextMsg + ")"
+	}
+	return &Error{Line: e.Mark.Line, Column: e.Mark.Column, Msg: msg}
 }
 
 func (m *making) fromYAML(y *yaml.Node, path string, depth int) (*Node, error) {

@@ -17,7 +17,7 @@ import (
 func (a *app) caps() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "caps [PID]",
+		Use:   "caps [flags] [PID]",
 		Short: "say in words which capabilities a process has, and in which user namespace",
 		Args:  wants(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {

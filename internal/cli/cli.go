@@ -11,10 +11,12 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"porthole/facts"
 	"porthole/internal/cli/fast"
 	"porthole/internal/engine"
 	"porthole/internal/host/image"
 	"porthole/internal/host/registry"
+	"porthole/near"
 	"porthole/workload/dialect"
 )
 
@@ -93,14 +95,8 @@ func (a *app) command(args []string) *cobra.Command {
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
-		Args:              cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return cmd.Help()
-			}
-			return unknownCommand(cmd, args[0])
-		},
 	}
+	holder(root)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return flagError{dialect.FlagError(cmd.Flags(), err)} })
 	root.PersistentFlags().StringVar(&a.root, "root", fast.DefaultRoot(), "where images and containers are kept")
 	root.PersistentFlags().BoolVar(&a.verbose, "verbose", false, "say what is done, and how long each step takes")
@@ -127,16 +123,42 @@ func (a *app) command(args []string) *cobra.Command {
 	if slices.ContainsFunc(args, func(s string) bool { return strings.HasPrefix(s, cobra.ShellCompRequestCmd) }) {
 		complete(root)
 	}
+	root.InitDefaultCompletionCmd(args...)
+	root.InitDefaultHelpCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "completion":
+			holder(c)
+		case "help":
+			c.Short = "say how a command is used"
+		}
+	}
 	return root
 }
 
 func unknownCommand(cmd *cobra.Command, name string) error {
-	msg := fmt.Sprintf("unknown command %q", name)
-	cmd.SuggestionsMinimumDistance = 2
-	if near := cmd.SuggestionsFor(name); len(near) > 0 {
-		msg += "; did you mean " + strings.Join(near, " or ") + "?"
+	var names []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
 	}
-	return errors.New(msg + " (porthole --help lists them)")
+	msg := fmt.Sprintf("unknown command %q", name)
+	if like := near.Names(name, names, 2); len(like) > 0 {
+		msg += "; did you mean " + strings.Join(like, " or ") + "?"
+	}
+	return fmt.Errorf("%s (%s --help lists them)", msg, cmd.CommandPath())
+}
+
+// holder makes a command that does nothing but hold others.
+func holder(cmd *cobra.Command) {
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		return unknownCommand(cmd, args[0])
+	}
 }
 
 // unused refuses flags that would have no say, and says why.
@@ -158,6 +180,16 @@ func fetch(domain, path string) (image.Repository, error) { return registry.Open
 
 // engine opens the engine on this machine.
 func (a *app) engine() (*engine.Engine, error) { return a.fast().Engine() }
+
+// engineOn opens it for a machine that is known; say tells the user what does not stop a command.
+func (a *app) engineOn(f facts.Facts, say func(string)) (*engine.Engine, error) {
+	e, err := engine.Open(a.root, f, say)
+	if err != nil {
+		return nil, err
+	}
+	e.Registry = fetch
+	return e, nil
+}
 
 // warn tells the user something that does not stop the command.
 func warn(msg string) { fast.Warn(msg) }

@@ -187,6 +187,10 @@ func (f *filed) read(fs *pflag.FlagSet, flags *dialect.Flags, args []string) (di
 	if say.As != "" {
 		w.As = say.As
 	}
+	if w.Name != "" && !workload.ValidName(w.Name) {
+		warn(fmt.Sprintf("%s: %q can't be a container's name: it gets another", f.name, w.Name))
+		w.Name = ""
+	}
 	w.Env = append(w.Env, say.Env...)
 	if len(args) > 0 {
 		w.Args = args

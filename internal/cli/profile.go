@@ -24,14 +24,8 @@ func (a *app) profile() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "profile",
 		Short: "look into seccomp profiles: show, resolve, decide, compile, disasm, diff, audit, allow, blocked",
-		Args:  cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return cmd.Help()
-			}
-			return unknownCommand(cmd, args[0])
-		},
 	}
+	holder(cmd)
 	cmd.AddCommand(a.profileShow(), a.profileResolve(), a.profileDecide(), a.profileCompile(), a.profileDisasm(), a.profileDiff(), a.profileAudit(),
 		a.profileAllow(), a.profileBlocked())
 	return cmd

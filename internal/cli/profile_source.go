@@ -46,6 +46,12 @@ func openDocument(name, form string) (*format.Document, error) {
 			if strings.ContainsAny(name, "/.") && !strings.Contains(name, ":") {
 				return nil, fmt.Errorf("%s: no such file", name)
 			}
+			if strings.HasPrefix(name, "pid:") {
+				return nil, fmt.Errorf("%s: want pid: and a process ID", name)
+			}
+			if !strings.Contains(name, ":") {
+				return nil, fmt.Errorf("%s: no such file, and %w", name, err)
+			}
 			return nil, err
 		}
 	}

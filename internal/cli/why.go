@@ -44,13 +44,18 @@ func (q *answering) bind(f *pflag.FlagSet) {
 
 // bindOutput binds those that say how it is to be printed.
 func (q *answering) bindOutput(f *pflag.FlagSet) {
-	var langs []string
-	for _, l := range why.Languages() {
-		langs = append(langs, string(l))
-	}
-	f.StringVar(&q.lang, "lang", "", "answer in this language: "+strings.Join(langs, ", ")+" (default: LANG's)")
+	f.StringVar(&q.lang, "lang", "", "answer in this language: "+languages()+" (default: LANG's)")
 	f.StringVar(&q.json, "json", "", "write the answer as JSON into this file; without one, or with -, to standard output")
 	f.Lookup("json").NoOptDefVal = "-"
+}
+
+// languages lists those that there are.
+func languages() string {
+	var out []string
+	for _, l := range why.Languages() {
+		out = append(out, string(l))
+	}
+	return strings.Join(out, ", ")
 }
 
 func (q *answering) check() error {
@@ -60,7 +65,7 @@ func (q *answering) check() error {
 		return fmt.Errorf("--watch-with %s: want ebpf or notify", q.with)
 	}
 	if _, ok := why.FindLang(q.lang); q.lang != "" && !ok {
-		return fmt.Errorf("--lang %s: there are %v", q.lang, why.Languages())
+		return fmt.Errorf("--lang %s: there are %s", q.lang, languages())
 	}
 	return nil
 }
@@ -215,13 +220,13 @@ func (a *app) explain(ctx context.Context, r dialect.Run, q answering) error {
 	if err != nil {
 		return err
 	}
-	e, err := engine.Open(a.root, facts, warn)
+	e, err := a.engineOn(facts, warn)
 	if err != nil {
 		return err
 	}
 	e.Progress = fast.Progress(false)
 	// What is to be said of the container is said once.
-	quiet, err := engine.Open(a.root, facts, func(string) {})
+	quiet, err := a.engineOn(facts, func(string) {})
 	if err != nil {
 		return err
 	}

@@ -87,7 +87,10 @@ type numberOr struct {
 
 func (v *numberOr) Set(s string) error {
 	if strings.Trim(s, "0123456789-") != "" || s == "" {
-		return v.Value.Set(s)
+		if err := v.Value.Set(s); err != nil {
+			return fmt.Errorf("%w, or a process ID", err)
+		}
+		return nil
 	}
 	n, err := strconv.Atoi(s)
 	if err != nil || n <= 0 {

@@ -11,7 +11,6 @@ import (
 
 	"porthole/event"
 	"porthole/internal/cli/fast"
-	"porthole/internal/engine"
 	"porthole/internal/engine/glance"
 	"porthole/internal/engine/lab"
 	"porthole/internal/host/probe"
@@ -31,7 +30,7 @@ func (a *app) explainLast(ctx context.Context, q answering) error {
 	if err != nil {
 		return err
 	}
-	e, err := engine.Open(a.root, facts, func(string) {})
+	e, err := a.engineOn(facts, func(string) {})
 	if err != nil {
 		return err
 	}

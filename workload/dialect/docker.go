@@ -104,7 +104,7 @@ type Exec struct{ f *Flags }
 // Read yields what the parsed flags and the arguments after them (image, command) say.
 func (f *Flags) Read(args []string, o Outside) (Run, error) {
 	if len(args) == 0 {
-		return Run{}, errors.New("an image is required: run [OPTIONS] IMAGE [COMMAND] [ARG...]")
+		return Run{}, fmt.Errorf("an image is required: %s [OPTIONS] IMAGE [COMMAND] [ARG...]", f.fs.Name())
 	}
 	r := f.run
 	w := &r.Workload
@@ -140,7 +140,7 @@ func (f *Flags) Read(args []string, o Outside) (Run, error) {
 	if err := f.readMounts(w, o); err != nil {
 		return Run{}, err
 	}
-	if err := checkMemory(w.Limits); err != nil {
+	if err := checkLimits(w.Limits); err != nil {
 		return Run{}, err
 	}
 	return r, nil

@@ -100,9 +100,9 @@ func swap(f *Flags) func(string) error {
 	}
 }
 
-// checkMemory holds limits against each other as Docker's daemon does
+// checkLimits holds limits against each other as Docker's daemon does
 // (verifyPlatformContainerResources, daemon/daemon_unix.go).
-func checkMemory(l workload.Limits) error {
+func checkLimits(l workload.Limits) error {
 	const least = 6 << 20
 	switch {
 	case l.Memory != 0 && l.Memory < least:
@@ -113,8 +113,31 @@ func checkMemory(l workload.Limits) error {
 		return errors.New("minimum memoryswap limit should be larger than memory limit")
 	case l.NanoCPUs != 0 && l.NanoCPUs < 1e7:
 		return errors.New("range of CPUs starts at 0.01")
+	case !numberList(l.CpusetCpus):
+		return fmt.Errorf("invalid value %s for cpuset cpus", l.CpusetCpus)
+	case !numberList(l.CpusetMems):
+		return fmt.Errorf("invalid value %s for cpuset mems", l.CpusetMems)
 	}
 	return nil
+}
+
+// numberList says whether s is "", or numbers and ranges of them with commas between: 0-3,7.
+func numberList(s string) bool {
+	if s == "" {
+		return true
+	}
+	for _, part := range strings.Split(s, ",") {
+		first, last, isRange := strings.Cut(part, "-")
+		a, err := strconv.ParseUint(first, 10, 16)
+		b := a
+		if err == nil && isRange {
+			b, err = strconv.ParseUint(last, 10, 16)
+		}
+		if err != nil || b < a {
+			return false
+		}
+	}
+	return true
 }
 
 func pidsLimit(f *Flags) func(string) error {
