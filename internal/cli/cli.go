@@ -98,7 +98,7 @@ func (a *app) command(args []string) *cobra.Command {
 	}
 	holder(root)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return flagError{dialect.FlagError(cmd.Flags(), err)} })
-	root.PersistentFlags().StringVar(&a.root, "root", fast.DefaultRoot(), "where images and containers are kept")
+	root.PersistentFlags().StringVar(&a.root, "root", fast.DefaultRoot(), "`directory` where images and containers are kept")
 	root.PersistentFlags().BoolVar(&a.verbose, "verbose", false, "say what is done, and how long each step takes")
 	all := []struct {
 		name string

@@ -63,9 +63,9 @@ func (a *app) ps() *cobra.Command {
 		}
 		return w.Flush()
 	})
-	cmd.Flags().BoolVarP(&all, "all", "a", false, "those that have stopped too")
-	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "IDs alone")
-	cmd.Flags().BoolVar(&noTrunc, "no-trunc", false, "nothing cut short")
+	cmd.Flags().BoolVarP(&all, "all", "a", false, "list those that have stopped, too")
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print IDs alone")
+	cmd.Flags().BoolVar(&noTrunc, "no-trunc", false, "cut nothing short")
 	return cmd
 }
 
@@ -87,7 +87,7 @@ func (a *app) kill() *cobra.Command {
 		func(_ context.Context, e *engine.Engine, names []string) error {
 			return each(names, func(n string) (any, error) { return n, e.Kill(n, sig) })
 		})
-	cmd.Flags().StringVarP(&sig, "signal", "s", "KILL", "which")
+	cmd.Flags().StringVarP(&sig, "signal", "s", "KILL", "which `signal`, by name or number")
 	return cmd
 }
 
@@ -104,8 +104,8 @@ func (a *app) stop() *cobra.Command {
 			}
 			return each(names, func(n string) (any, error) { return n, e.Stop(n, sig, grace) })
 		})
-	cmd.Flags().StringVarP(&sig, "signal", "s", "", "which to ask with (default: the container's own, or TERM)")
-	cmd.Flags().IntVarP(&seconds, "timeout", "t", 10, "seconds to wait before killing; -1 waits for ever")
+	cmd.Flags().StringVarP(&sig, "signal", "s", "", "the `signal` to ask with (default: the container's own, or TERM)")
+	cmd.Flags().IntVarP(&seconds, "timeout", "t", 10, "`seconds` to wait before killing; -1 waits for ever")
 	cmd.Flags().IntVar(&seconds, "time", 10, "the same")
 	cmd.Flags().Lookup("time").Hidden = true
 	return cmd
@@ -117,8 +117,8 @@ func (a *app) rm() *cobra.Command {
 		func(_ context.Context, e *engine.Engine, names []string) error {
 			return each(names, func(n string) (any, error) { return n, e.Remove(n, force, volumes) })
 		})
-	cmd.Flags().BoolVarP(&force, "force", "f", false, "kill those that run")
-	cmd.Flags().BoolVarP(&volumes, "volumes", "v", false, "and their anonymous volumes")
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "kill those that run, and remove them")
+	cmd.Flags().BoolVarP(&volumes, "volumes", "v", false, "remove their anonymous volumes, too")
 	return cmd
 }
 
@@ -135,9 +135,9 @@ func (a *app) logs() *cobra.Command {
 		func(_ context.Context, e *engine.Engine, args []string) error {
 			return e.Logs(args[0], opt, os.Stdout, os.Stderr)
 		})
-	cmd.Flags().BoolVarP(&opt.Follow, "follow", "f", false, "go on until it stops")
-	cmd.Flags().BoolVarP(&opt.Timestamps, "timestamps", "t", false, "with the time of each line")
-	cmd.Flags().StringVarP(&opt.Tail, "tail", "n", "all", "so many of the last lines")
+	cmd.Flags().BoolVarP(&opt.Follow, "follow", "f", false, "go on until the container stops")
+	cmd.Flags().BoolVarP(&opt.Timestamps, "timestamps", "t", false, "print each line with its time")
+	cmd.Flags().StringVarP(&opt.Tail, "tail", "n", "all", "so many of the last lines: a `number`, or all")
 	return cmd
 }
 

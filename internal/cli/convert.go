@@ -99,10 +99,10 @@ error, each with its member's path. docs/dialects has what each dialect keeps.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&from, "from", "", "the dialect that the text is in (default: what the text says)")
-	f.StringVar(&to, "to", "", "the dialect to write: "+strings.Join(document.Names(), ", "))
-	f.StringVar(&opt.Container, "container", "", "which container, service or app of several")
-	f.StringVar(&seccomp, "seccomp", "", "write the workload's own seccomp document into this file, and name it so")
+	f.StringVar(&from, "from", "", "the `dialect` that the text is in (default: what the text says)")
+	f.StringVar(&to, "to", "", "the `dialect` to write: "+strings.Join(document.Names(), ", "))
+	f.StringVar(&opt.Container, "container", "", "which container, service or app of several: a `name`")
+	f.StringVar(&seccomp, "seccomp", "", "write the workload's own seccomp document into this `file`, and name it so")
 	f.BoolVar(&strict, "strict", false, "exit with 1 if anything is lost")
 	f.BoolVar(&asJSON, "json", false, "print the text and every loss as JSON")
 	return cmd
@@ -143,7 +143,7 @@ type filed struct{ name, container string }
 
 func (f *filed) bind(fs *pflag.FlagSet) {
 	fs.StringVarP(&f.name, "file", "f", "", "take the workload from this `file`: a pod, a compose file, a unit, …; further arguments replace its command")
-	fs.StringVar(&f.container, "container", "", "with -f: which container of several")
+	fs.StringVar(&f.container, "container", "", "with -f: which container of several: a `name`")
 }
 
 // beside are docker's flags that may stand beside a file: how it is run, and under whose defaults.

@@ -28,8 +28,8 @@ func (a *app) pull() *cobra.Command {
 			fmt.Println(name)
 			return nil
 		})
-	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "without progress")
-	cmd.Flags().StringVar(&platform, "platform", "", "os/arch[/variant] instead of this machine's")
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "show no progress")
+	cmd.Flags().StringVar(&platform, "platform", "", "which `platform` of the image: os/arch[/variant] (default: this machine's)")
 	return cmd
 }
 
@@ -56,8 +56,8 @@ func (a *app) load() *cobra.Command {
 			}
 			return err
 		})
-	cmd.Flags().StringVarP(&input, "input", "i", "", "read this file instead of standard input")
-	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "without progress")
+	cmd.Flags().StringVarP(&input, "input", "i", "", "read this `file` instead of standard input")
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "show no progress")
 	return cmd
 }
 
@@ -107,8 +107,8 @@ func (a *app) images() *cobra.Command {
 		}
 		return w.Flush()
 	})
-	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "IDs alone")
-	cmd.Flags().BoolVar(&noTrunc, "no-trunc", false, "nothing cut short")
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print IDs alone")
+	cmd.Flags().BoolVar(&noTrunc, "no-trunc", false, "cut nothing short")
 	return cmd
 }
 
@@ -125,6 +125,6 @@ func (a *app) rmi() *cobra.Command {
 		}
 		return errors.Join(errs...)
 	})
-	cmd.Flags().BoolVarP(&force, "force", "f", false, "also where stopped containers were made from it")
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "remove an image even if stopped containers were made from it")
 	return cmd
 }

@@ -41,7 +41,7 @@ func (a *app) man() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&all, "all", "", "write all pages into this directory")
+	cmd.Flags().StringVar(&all, "all", "", "write all pages into this `directory`")
 	return cmd
 }
 

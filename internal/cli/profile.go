@@ -39,10 +39,10 @@ type conditions struct {
 
 func (c *conditions) bind(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringArrayVar(&c.capAdd, "cap-add", nil, "a capability that the container is granted")
-	f.StringArrayVar(&c.capDrop, "cap-drop", nil, "one that is taken away")
-	f.StringVar(&c.kernel, "kernel", "", "kernel version (default: this machine's)")
-	f.StringVar(&c.arch, "arch", "", "architecture (default: this machine's)")
+	f.StringArrayVar(&c.capAdd, "cap-add", nil, "a `capability` that the container is granted")
+	f.StringArrayVar(&c.capDrop, "cap-drop", nil, "a `capability` that is taken away")
+	f.StringVar(&c.kernel, "kernel", "", "`version` of the kernel (default: this machine's)")
+	f.StringVar(&c.arch, "arch", "", "`architecture` (default: this machine's)")
 }
 
 func (c *conditions) resolve() (profile.Conditions, error) {
@@ -117,7 +117,7 @@ func (a *app) profileShow() *cobra.Command {
 		},
 	}
 	bindForm(cmd, &from)
-	cmd.Flags().StringVar(&to, "to", "docker", "the form to print: "+strings.Join(format.Names(), ", "))
+	cmd.Flags().StringVar(&to, "to", "docker", "the `form` to print: "+strings.Join(format.Names(), ", "))
 	return cmd
 }
 
@@ -146,7 +146,7 @@ func (a *app) profileResolve() *cobra.Command {
 	}
 	c.bind(cmd)
 	bindForm(cmd, &from)
-	cmd.Flags().StringVar(&to, "to", "", "print it in this form instead: "+strings.Join(format.Names(), ", "))
+	cmd.Flags().StringVar(&to, "to", "", "print it in this `form` instead: "+strings.Join(format.Names(), ", "))
 	return cmd
 }
 
@@ -181,8 +181,8 @@ func (a *app) profileDecide() *cobra.Command {
 		},
 	}
 	c.bind(cmd)
-	cmd.Flags().StringVar(&from, "profile", "docker", "a built-in profile, a file, or -")
-	cmd.Flags().StringVar(&from, "as", "docker", "the same")
+	cmd.Flags().StringVar(&from, "profile", "docker", "the `profile` to ask: a built-in one, a file, or -")
+	cmd.Flags().StringVar(&from, "as", "docker", "the same as --profile")
 	cmd.MarkFlagsMutuallyExclusive("profile", "as")
 	return cmd
 }
@@ -215,7 +215,7 @@ func (a *app) profileCompile() *cobra.Command {
 	}
 	c.bind(cmd)
 	bindForm(cmd, &form)
-	cmd.Flags().StringVarP(&out, "output", "o", "", "into this file")
+	cmd.Flags().StringVarP(&out, "output", "o", "", "write it into this `file`")
 	return cmd
 }
 

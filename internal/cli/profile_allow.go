@@ -35,10 +35,10 @@ func (a *app) profileAllow() *cobra.Command {
 			return errors.Join(q.Write(f, profile.Docker), f.Close())
 		},
 	}
-	cmd.Flags().StringVar(&base, "base", "docker", "the profile to add to: a built-in one, a file, or -")
-	cmd.Flags().StringVar(&base, "as", "docker", "the same")
+	cmd.Flags().StringVar(&base, "base", "docker", "the `profile` to add to: a built-in one, a file, or -")
+	cmd.Flags().StringVar(&base, "as", "docker", "the same as --base")
 	cmd.MarkFlagsMutuallyExclusive("base", "as")
-	cmd.Flags().StringVarP(&out, "output", "o", "", "into this file (default: standard output)")
+	cmd.Flags().StringVarP(&out, "output", "o", "", "write it into this `file` (default: standard output)")
 	return cmd
 }
 
@@ -71,6 +71,6 @@ func (a *app) profileBlocked() *cobra.Command {
 	c.bind(cmd)
 	bindForm(cmd, &form)
 	q.bindOutput(cmd.Flags())
-	cmd.Flags().StringVar(&from, "as", "docker", "whose default profile")
+	cmd.Flags().StringVar(&from, "as", "docker", "whose default profile: a `release`")
 	return cmd
 }

@@ -64,9 +64,9 @@ release (docker:29.4.2). Exit code 1: something was found that is as bad as --fa
 	}
 	c.bind(cmd)
 	bindForm(cmd, &form)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "for programs")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, for programs")
 	cmd.Flags().BoolVar(&sarif, "sarif", false, "as SARIF 2.1.0, for code hosts and editors")
-	cmd.Flags().StringVar(&failOn, "fail-on", "warning", "exit with 1 from this severity on: note, warning, error, never")
+	cmd.Flags().StringVar(&failOn, "fail-on", "warning", "exit with 1 from this `severity` on: note, warning, error, never")
 	return cmd
 }
 

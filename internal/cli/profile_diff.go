@@ -66,7 +66,7 @@ or --kernel, and for a process, one set of conditions alone. Exit code 0: no cal
 	}
 	c.bind(cmd)
 	bindForm(cmd, &form)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "for programs")
-	cmd.Flags().StringVar(&html, "html", "", "write a page of all calls, coloured by what becomes of them, into this file (-: standard output)")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, for programs")
+	cmd.Flags().StringVar(&html, "html", "", "write a page of all calls, coloured by what becomes of them, into this `file` (-: standard output)")
 	return cmd
 }

@@ -19,7 +19,7 @@ import (
 )
 
 func bindForm(cmd *cobra.Command, form *string) {
-	cmd.Flags().StringVar(form, "from", "", "the form that the profile is written in (default: what it looks like): "+strings.Join(format.Names(), ", "))
+	cmd.Flags().StringVar(form, "from", "", "the `form` that the profile is written in (default: what it looks like): "+strings.Join(format.Names(), ", "))
 }
 
 // pidOf reads "pid:N".

@@ -27,7 +27,7 @@ func (a *app) run() *cobra.Command {
 	flags := dialect.RunFlags(cmd.Flags())
 	var file filed
 	file.bind(cmd.Flags())
-	explain := cmd.Flags().Bool("why", false, "say afterwards what the command was refused, as `porthole why` does")
+	explain := cmd.Flags().Bool("why", false, "say afterwards what the command was refused, as why does")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		r, err := file.read(cmd.Flags(), flags, args)
 		if err != nil {

@@ -37,15 +37,15 @@ type answering struct {
 func (q *answering) bind(f *pflag.FlagSet) {
 	f.BoolVar(&q.noRun, "no-run", false, "make no experiments: nothing is run a second time")
 	f.BoolVar(&q.yes, "yes", false, "repeat the command even if it reaches out of its container")
-	f.StringVar(&q.with, "watch-with", "", "look on by `ebpf` or by `notify` (default: whichever sees more)")
+	f.StringVar(&q.with, "watch-with", "", "look on by ebpf or by notify (default: whichever sees more)")
 	f.DurationVar(&q.limit, "time-limit", 0, "end an experiment that takes longer (default: five times the first run)")
 	q.bindOutput(f)
 }
 
 // bindOutput binds those that say how it is to be printed.
 func (q *answering) bindOutput(f *pflag.FlagSet) {
-	f.StringVar(&q.lang, "lang", "", "answer in this language: "+languages()+" (default: LANG's)")
-	f.StringVar(&q.json, "json", "", "write the answer as JSON into this file; without one, or with -, to standard output")
+	f.StringVar(&q.lang, "lang", "", "answer in this `language`: "+languages()+" (default: LANG's)")
+	f.StringVar(&q.json, "json", "", "write the answer as JSON into this `file`; without one, or with -, to standard output")
 	f.Lookup("json").NoOptDefVal = "-"
 }
 
