@@ -12,6 +12,11 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"porthole/abi"
+	"porthole/facts"
+	"porthole/seccomp/filter"
+	"porthole/seccomp/profile"
+	"porthole/spec"
 	"porthole/workload/dialect"
 )
 
@@ -95,4 +100,39 @@ wrong; porthole's own exit with 125, but for ` + "`profile diff`, `profile audit
 		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", strings.Join(whose[r], ", "), r.flag, r.value, r.use)
 	}
 	return b.String()
+}
+
+// TestListings holds the lines of programs that docs/filter.md shows against what Docker's default profile compiles to.
+func TestListings(t *testing.T) {
+	text, err := os.ReadFile("../../docs/filter.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := profile.Builtin("docker")
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := spec.Capabilities("docker", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy, _ := p.Resolve(profile.Conditions{Caps: set, Arch: abi.X86_64, Kernel: facts.Version{Major: 6, Minor: 18}})
+	prog, err := filter.Compile(policy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listing := strings.Split(prog.Disassemble(), "\n")
+	shown := 0
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSuffix(line, "\n")
+		if w := strings.Fields(line); len(w) > 2 && strings.Trim(w[0], "0123456789") == "" && slices.Contains([]string{"ld", "jeq", "jge", "jset", "ret"}, w[1]) {
+			shown++
+			if !slices.Contains(listing, line) {
+				t.Errorf("docs/filter.md shows %q, and no such line is in what `porthole profile disasm docker` prints", line)
+			}
+		}
+	}
+	if shown < 10 {
+		t.Errorf("docs/filter.md shows %d lines of a program", shown)
+	}
 }

@@ -19,7 +19,7 @@ var firejail = &Form{
 		"seccomp, seccomp LIST, seccomp.drop, seccomp.keep with @groups, !exceptions, call:ERRNO, $NUMBER; seccomp-error-action, seccomp.block-secondary, allow-debuggers",
 	},
 	Loses: []string{
-		"tests of arguments, conditions, comments, flags, a listener: Firejail's lists have none",
+		"names that are no system call's; tests of arguments, conditions, comments, flags, a listener: Firejail's lists have none",
 		"calls of other architectures: without seccomp.block-secondary Firejail allows 32-bit ones and refuses x32's with EPERM; here they are treated as the document says",
 		"seccomp.32 lists, which are filters of their own",
 		"filters that other commands bring along (protocol, memory-deny-write-execute, restrict-namespaces)",

@@ -20,7 +20,7 @@ var systemd = &Form{
 		"SystemCallErrorNumber=, SystemCallArchitectures=, SystemCallLog=",
 	},
 	Loses: []string{
-		"tests of arguments, conditions, comments, flags, a listener: systemd has none of them here",
+		"names that are no system call's; tests of arguments, conditions, comments, flags, a listener: systemd has none of them here",
 		"calls that are not in @known: systemd answers ENOSYS to them in a list of what is allowed; here that goes for numbers newer than all that are named",
 		"the filters that other settings bring along (RestrictAddressFamilies=, RestrictNamespaces=, MemoryDenyWriteExecute=, LockPersonality=, RestrictRealtime=, RestrictSUIDSGID=, ProtectClock=, ProtectKernelModules=, ProtectKernelLogs=, ProtectHostname=, PrivateDevices=)",
 		"all settings of a unit that are not about system calls",
