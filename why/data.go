@@ -140,6 +140,15 @@ func (s *Scene) shown(word string, q *question) truth {
 		}
 		v, ok := q.u32(1, 4)
 		return is(v, ok, v == 1 || v == 2 || v == 6) // SCHED_FIFO, SCHED_RR, SCHED_DEADLINE
+	case "fixed-priority": // cpu.rt_runtime_us is nothing to SCHED_DEADLINE (__sched_setscheduler)
+		v, ok := q.u32(1, 4)
+		return is(v, ok && q.call == "sched_setattr", v == 1 || v == 2)
+	case "gives-away":
+		if i, ok := map[string]int{"chown": 1, "lchown": 1, "fchown": 1, "fchownat": 2}[q.call]; ok && q.known[i] {
+			if id := int(int32(q.args[i])); id != -1 && id != q.who.FSUID {
+				return yes
+			}
+		}
 	case "raise-caps":
 		set, ok := q.raised()
 		return is(0, ok, set != 0)
@@ -157,6 +166,7 @@ func (s *Scene) shown(word string, q *question) truth {
 		if q.call == "bind" || q.call == "connect" {
 			return q.toFamily(afUnix)
 		}
+		return q.modeDenies()
 	case "netlink-group", "audit-read":
 		return q.toFamily(afNetlink)
 	case "vsock-port":
@@ -175,6 +185,22 @@ func (s *Scene) shown(word string, q *question) truth {
 		}
 	case "other-ids":
 		return q.otherIDs()
+	}
+	return unknown
+}
+
+// modeDenies says whether a file's mode forbids what open asks for to whom it does not belong, whatever his groups are.
+// More than that is not known: a directory on the way may forbid it, too.
+func (q *question) modeDenies() truth {
+	f := q.file
+	i := map[string]int{"open": 1, "openat": 2}[q.call]
+	if i == 0 || f == nil || f.Mode == 0 || f.UID == q.who.FSUID || !q.known[i] {
+		return unknown
+	}
+	const read, write = 4, 2
+	want := []uint32{read, write, read | write, read | write}[q.args[i]&3]
+	if group, others := f.Mode>>3&7, f.Mode&7; group&want != want && others&want != want || others&want != want && f.GID < 0 {
+		return yes
 	}
 	return unknown
 }

@@ -175,10 +175,13 @@ func callOf(e event.Event) profile.Call {
 
 // pathOf is the path that a call is about, where the watcher read it.
 func pathOf(e event.Event) string {
+	name, _ := e.Arch.Name(e.Nr)
+	if at, ok := socketPath(e.Strings[1]); ok && (name == "connect" || name == "bind") {
+		return at
+	}
 	if e.File != nil && e.File.Path != "" {
 		return e.File.Path
 	}
-	name, _ := e.Arch.Name(e.Nr)
 	for i, p := range abi.Params(name) {
 		if p.Kind == abi.KindPath {
 			if name == "mount" && i == 0 {
@@ -188,6 +191,16 @@ func pathOf(e event.Event) string {
 		}
 	}
 	return ""
+}
+
+// socketPath is the path in an address of the family AF_UNIX, as a watcher read it (struct sockaddr_un, unix(7)).
+func socketPath(address string) (string, bool) {
+	const family = 2 // bytes
+	if len(address) <= family || address[0] != afUnix || address[1] != 0 || address[family] != '/' {
+		return "", false
+	}
+	at, _, _ := strings.Cut(address[family:], "\x00")
+	return at, true
 }
 
 // questionOf asks the rules about a refusal.

@@ -174,6 +174,7 @@ func (g *granter) collect(layers []Suspect) {
 				continue
 			}
 			g.add(Grant{What: say("grant.file", "path", g.path), Order: orderNothing})
+			g.groupGrant()
 			if sus.Proof >= ByRules && g.q.who.EUID == 0 && slices.ContainsFunc(sus.Factors, func(f Factor) bool { return f.Kind == CapHeld }) {
 				g.capAdd(caps.CAP_DAC_OVERRIDE, orderCap) // root, but without root's way with files
 			} else {
@@ -644,13 +645,13 @@ func (g *granter) rlimitGrants(sus Suspect) {
 	switch {
 	case sus.Code == "P0804" && name == "pids.max":
 		g.add(Grant{Flags: []string{"--pids-limit", "MORE"}, What: say("grant.pids"), Order: orderOwn, factor: Factor{Kind: RlimitSet, Name: "pids", Value: "-1:-1"}})
+	case sus.Code == "P0804" && name == "cpuset.cpus":
+		g.add(Grant{Flags: []string{"--cpuset-cpus", "LIST"}, What: say("grant.cpuset"), Order: orderOwn})
 	case sus.Code == "P0804":
 		g.add(Grant{Flags: []string{"--cpu-rt-runtime", "MICROSECONDS"}, What: say("grant.rt"), Order: orderOwn, Host: true})
 		g.shun("--cap-add SYS_NICE", "avoid.useless")
 	case sus.Code == "P0805":
 		g.add(Grant{Flags: []string{"--memory", "MORE"}, What: say("grant.memory"), Order: orderOwn})
-	case sus.Code == "P0804" && name == "cpuset.cpus":
-		g.add(Grant{Flags: []string{"--cpuset-cpus", "LIST"}, What: say("grant.cpuset"), Order: orderOwn})
 	case sus.Code == "P0802":
 		g.add(Grant{Flags: []string{"--ulimit", name + "=N:N"}, What: say("grant.ulimit.hard"), Order: orderOwn})
 	case g.s.Rootless:
@@ -658,6 +659,17 @@ func (g *granter) rlimitGrants(sus Suspect) {
 	default:
 		g.add(Grant{Flags: []string{"--ulimit", name + "=-1:-1"}, What: say("grant.ulimit"), Order: orderOwn, factor: Factor{Kind: RlimitSet, Name: name, Value: "-1:-1"}})
 	}
+}
+
+// groupGrant is for a file whose group may do what others may not: a device, a socket of an engine.
+func (g *granter) groupGrant() {
+	const readWrite = 6
+	f := g.q.file
+	if f == nil || f.GID <= 0 || f.Mode>>3&readWrite != readWrite || f.Mode&readWrite == readWrite || g.q.who.EUID == 0 {
+		return
+	}
+	gid := itoa(f.GID)
+	g.add(Grant{Flags: []string{"--group-add", gid}, What: say("grant.group", "gid", gid, "path", g.path), Order: orderOwn})
 }
 
 // limitFlags are the flags of run that set a limit as a factor does.

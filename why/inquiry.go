@@ -315,6 +315,11 @@ func (q *Inquiry) lifted(o Outcome) {
 		i := slices.IndexFunc(q.answers, func(b Answer) bool { return alike(a.Refusal.Event, b.Refusal.Event) || sameCall(a.Refusal, b.Refusal) })
 		if i < 0 {
 			a.late = true
+			for j := range q.answers { // a filter's rule answers for the call, whatever its arguments
+				if b := &q.answers[j]; b.Refusal.Event.Filtered && !b.late && sameName(a.Refusal, b.Refusal) {
+					b.Layers = stack(b.Layers, a.Layers)
+				}
+			}
 			q.answers = append(q.answers, a)
 		} else {
 			q.answers[i].Layers = stack(q.answers[i].Layers, a.Layers)
@@ -399,6 +404,11 @@ func (q *Inquiry) stillRefused(o Outcome) bool {
 func sameCall(a, b Refusal) bool {
 	return a.Event.Kind == b.Event.Kind && a.Event.Arch == b.Event.Arch && a.Event.Nr == b.Event.Nr &&
 		a.Event.Comm == b.Event.Comm && sameArgs(a.Event, b.Event)
+}
+
+// sameName says that two refusals are of one call by one program, if with other arguments.
+func sameName(a, b Refusal) bool {
+	return a.Event.Kind == b.Event.Kind && a.Event.Arch == b.Event.Arch && a.Event.Nr == b.Event.Nr && a.Event.Comm == b.Event.Comm
 }
 
 // stack puts the layers that answered a call once the first were lifted behind those.

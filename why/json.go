@@ -123,6 +123,9 @@ func (e Explanation) JSON(l Lang) []byte {
 
 // callText is the call as strace writes it.
 func callText(ev event.Event) string {
+	if ev.Kind == event.Starved {
+		return "" // nobody made one
+	}
 	if ev.Kind == event.Exec {
 		s, _ := strings.CutSuffix(decode.Line(ev), " (AT_SECURE)")
 		return strings.TrimSuffix(s, " = 0")

@@ -507,6 +507,14 @@ func (s *Scene) open(word string, q *question) truth {
 		if f != nil && f.Mode != 0 && f.UID >= 0 {
 			return known(f.UID != q.who.FSUID)
 		}
+	case "not-passed":
+		switch made := f != nil && f.Mode != 0; {
+		case q.path == "" || s.Privileged || made:
+		case s.passed(q.path):
+			return no
+		case slices.ContainsFunc(s.Mounts, func(p Place) bool { return p.Path == "/dev" && p.Type == "tmpfs" }):
+			return yes
+		}
 	case "on-overlay":
 		if f != nil && f.FS != "" {
 			return known(f.FS == "overlay")
@@ -563,6 +571,14 @@ func lowPort(s *Scene, q *question) truth {
 	return known(q.port < start)
 }
 
+// passed says that a node beneath /dev is there: given to the container, or one of those that every container has
+// (default devices and symbolic links, runtime-spec, config-linux.md).
+func (s *Scene) passed(path string) bool {
+	rest, _ := strings.CutPrefix(path, "/dev/")
+	return slices.Contains(s.Passed, path) || beneath([]string{"/dev/shm", "/dev/pts", "/dev/mqueue", "/dev/fd"}, path) != "" ||
+		hasWord("null zero full random urandom tty console ptmx core stdin stdout stderr", rest)
+}
+
 // deviceDenied: the device rules do not let this node be used.
 func deviceDenied(s *Scene, q *question) truth {
 	if s.Devices == nil {
@@ -592,6 +608,8 @@ func deviceDenied(s *Scene, q *question) truth {
 			return no // a whiteout of overlayfs is no device (devcgroup_inode_mknod)
 		}
 		return known(!s.deviceAllowed(kind, dev, 'm'))
+	case q.file == nil && strings.HasPrefix(q.path, "/dev/") && s.passed(q.path):
+		return no
 	default:
 		return unknown
 	}

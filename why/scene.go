@@ -45,6 +45,7 @@ type Scene struct {
 	RootRO     bool     // the root filesystem is
 	Mounts     []Place
 	Devices    []specs.LinuxDeviceCgroup // nil: not known, or with Privileged not restricted
+	Passed     []string                  // nodes beneath /dev that the container was given
 	Rlimits    map[string]Limit          // by short name, "memlock"; absent: not known
 	Sysctls    map[string]string         // as the container sees them, over those of Facts; absent: not known
 	Realtime   Budget                    // of its control group
@@ -108,6 +109,9 @@ func FromSpec(s *specs.Spec, p *profile.Profile, c profile.Conditions, as string
 	l := s.Linux
 	if l == nil {
 		return sc
+	}
+	for _, d := range l.Devices {
+		sc.Passed = append(sc.Passed, d.Path)
 	}
 	sc.Masked, sc.ReadOnly = l.MaskedPaths, l.ReadonlyPaths
 	if l.Resources != nil {

@@ -503,7 +503,9 @@ func (f finding) gate(q *question, s *Scene, proof Proof) Suspect {
 		if missing != 0 {
 			sus.Factors = append(sus.Factors, Factor{Kind: CapHeld, Caps: missing})
 		}
-		sus.Detail = say("detail.filecaps", "path", q.path, "caps", orNone(missing))
+		if missing != 0 || q.file != nil {
+			sus.Detail = say("detail.filecaps", "path", q.path, "caps", orNone(missing))
+		}
 	}
 	return sus
 }

@@ -25,6 +25,9 @@ var whyCases string
 //go:embed testdata/why/own.txt
 var ownCases string
 
+//go:embed testdata/why/threads.txt
+var threadCases string
+
 // whyCase is a recorded refusal: what it was, and how to have it.
 type whyCase struct {
 	name, call string
@@ -53,7 +56,7 @@ func TestWhyCases(t *testing.T) {
 	}
 	dir := whyFixtures(t)
 	bin := buildPorthole(t)
-	for _, set := range []struct{ title, cases string }{{"recorded", whyCases}, {"our own", ownCases}} {
+	for _, set := range []struct{ title, cases string }{{"recorded", whyCases}, {"our own", ownCases}, {"from further threads", threadCases}} {
 		n := walkAll(t, bin, dir, set.title, readWhyCases(t, bin, dir, set.cases))
 		if n == 0 && os.Getenv("PORTHOLE_WHY_CASE") == "" {
 			t.Fatal("no case was walked")
@@ -122,8 +125,8 @@ func walk(t *testing.T, bin, dir string, c whyCase) (s score) {
 				Proof why.Proof
 			}
 			Grants []struct {
-				Flags []string
-				What  string
+				Flags, With []string
+				What        string
 			}
 		}
 	}
@@ -139,9 +142,12 @@ func walk(t *testing.T, bin, dir string, c whyCase) (s score) {
 	}
 	r := d.Refusals[0]
 	name, _, _ := strings.Cut(r.Call, "(")
+	if name == "" {
+		name = "-" // nobody made a call
+	}
 	grant := ""
 	if len(r.Grants) > 0 {
-		grant = strings.Join(r.Grants[0].Flags, " ") + " " + r.Grants[0].What
+		grant = strings.Join(append(r.Grants[0].Flags, r.Grants[0].With...), " ") + " " + r.Grants[0].What
 	}
 	var layers []string
 	for _, l := range r.Layers {
@@ -309,6 +315,9 @@ func whyFixtures(t *testing.T) string {
 
 func buildPorthole(t *testing.T) string {
 	t.Helper()
+	if bin := os.Getenv("PORTHOLE_BIN"); bin != "" {
+		return bin
+	}
 	bin := filepath.Join(t.TempDir(), "porthole")
 	cmd := exec.Command("go", "build", "-o", bin, "porthole/cmd/porthole-full")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
