@@ -7,7 +7,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 export CGO_ENABLED = 0
 
-.PHONY: all build demo test test-vm test-root test-rootless test-why test-clients test-conformance lint generate bench bench-oci man setup clean
+.PHONY: all build demo test test-vm test-root test-rootless test-why test-clients test-conformance test-suites lint generate bench bench-oci man setup clean
 
 all: build
 
@@ -46,6 +46,11 @@ test-clients: setup
 # The validation programs of OCI's runtime-tools over porthole-oci, runc and crun: the table in docs/conformance.md.
 test-conformance: setup
 	@.ci/conformance
+
+# The tests that runc and crun have of their own, over porthole-oci and over them: the numbers in docs/conformance.md.
+test-suites: setup
+	@.ci/runc-suite
+	@.ci/crun-suite
 
 lint:
 	@.ci/lint
