@@ -38,6 +38,7 @@ type builder struct {
 	denyGroups bool           // setgroups(2) is denied in the user namespace that is entered
 	gateFirst  bool           // the filter does not let the start gate pass
 
+	nodes   Slot // the parent's filesystem of device nodes, in no place: see makeNode
 	root    Slot // the new root
 	cwd     Slot
 	tty     Slot                  // the terminal's slave

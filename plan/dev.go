@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -20,6 +21,7 @@ type device struct {
 	mode         uint32
 	uid, gid     uint32
 	refer        string
+	index        int // in linux.devices, from 1; 0: a standard one
 }
 
 // The nodes that every container has (OCI runtime-spec, config-linux.md, "Default Devices").
@@ -49,7 +51,9 @@ func (b *builder) devices() error {
 	own := b.fsAt["/dev"].kind == "tmpfs"
 	for _, d := range list {
 		b.refer("%s", d.refer)
-		b.node(dev, d, own && !b.mountedOver(d.path))
+		if err := b.node(dev, d, own && !b.mountedOver(d.path)); err != nil {
+			return err
+		}
 	}
 	b.from = ""
 
@@ -81,7 +85,7 @@ func (b *builder) devDir() Slot {
 func (b *builder) deviceList() ([]device, error) {
 	list := standardDevices[:len(standardDevices):len(standardDevices)]
 	for i, d := range b.s.Linux.Devices {
-		n := device{path: path.Clean("/" + d.Path), major: d.Major, minor: d.Minor, mode: 0o666, refer: fmt.Sprintf("linux.devices[%d]", i)}
+		n := device{path: path.Clean("/" + d.Path), major: d.Major, minor: d.Minor, mode: 0o666, refer: fmt.Sprintf("linux.devices[%d]", i), index: i + 1}
 		switch d.Type {
 		case "c", "u":
 			n.kind = sIFCHR
@@ -132,18 +136,26 @@ func (b *builder) mountedOver(p string) bool {
 }
 
 // node makes a device node, or where that is not for us (mknod(2) takes CAP_MKNOD in the first
-// user namespace: vfs_mknod, fs/namei.c) binds the host's.
+// user namespace: vfs_mknod, fs/namei.c) binds one of the host's: its own of that path, or where we are root of the
+// machine, one made for the spec's.
 // empty says that nothing can be there yet.
-func (b *builder) node(dev Slot, d device, empty bool) {
+func (b *builder) node(dev Slot, d device, empty bool) error {
 	dir, name := dev, path.Base(d.path)
 	if path.Dir(d.path) != "/dev" {
 		dir = b.parents(d.path)
 	}
 	if d.kind != sIFIFO && (b.inUserNS() || !b.f.Caps.Effective.Has(caps.CAP_MKNOD)) {
 		b.call("openat", dir, name, oCreat|oExcl|b.nofollow|oCloexec, 0o666).because("a file to bind " + d.path + " over").or(eexist)
-		b.call("open_tree", atFDCWD, d.path, openTreeClone|openTreeCloexec).because("the host's: a user namespace makes no devices")
+		if d.index != 0 && b.mappedRoot() && b.spaces.fresh&newNS != 0 && b.f.UserNS.Initial && b.f.Caps.Effective.Has(caps.CAP_MKNOD) {
+			if err := b.makeNode(d); err != nil {
+				return err
+			}
+			b.call("open_tree", b.nodes, strconv.Itoa(d.index), openTreeClone|openTreeCloexec).because("a user namespace makes no devices, but the parent did")
+		} else {
+			b.call("open_tree", atFDCWD, d.path, openTreeClone|openTreeCloexec).because("the host's: a user namespace makes no devices")
+		}
 		b.attach(b.to("node"), place{dir: dir, name: name}, d.path)
-		return
+		return nil
 	}
 	var done label
 	b.call("mknodat", dir, name, d.kind|uint64(d.mode), devNumber(d.major, d.minor)).because(fmt.Sprintf("%s, %d:%d", d.path, d.major, d.minor))
@@ -154,6 +166,50 @@ func (b *builder) node(dev Slot, d device, empty bool) {
 		b.call("fchownat", dir, name, int(d.uid), int(d.gid), atSymlinkNoFollow).because("its owner")
 	}
 	b.land(&done)
+	return nil
+}
+
+// makeNode has the parent make a device, as root of the machine, in b.nodes, which is in no place yet. The child puts that
+// over its own "/", where it is seen by nobody and goes with the old root: a piece of what is in no place can be had
+// since Linux 6.15 alone.
+func (b *builder) makeNode(d device) error {
+	uid, uidThere := outside(b.s.Linux.UIDMappings, d.uid)
+	gid, gidThere := outside(b.s.Linux.GIDMappings, d.gid)
+	if !uidThere || !gidThere {
+		return fmt.Errorf("%s: its owner, %d:%d, has no id in the container's user namespace", d.refer, d.uid, d.gid)
+	}
+	first := b.nodes == NoSlot
+	b.in(&b.p.Before, func() {
+		if first {
+			b.call("fsopen", "tmpfs", fsopenCloexec).because("a filesystem for devices, which a user namespace cannot make")
+			fs := b.to("fs")
+			b.call("fsconfig", fs, fsconfigCreate, nil, nil, 0).because("the filesystem itself")
+			b.call("fsmount", fs, fsmountCloexec, 0).because("a mount of it, in no place")
+			b.nodes = b.to("nodes")
+			b.in(&b.p.After, func() {
+				b.call("close", fs)
+				b.call("close", b.nodes).because("the child has it")
+			})
+		}
+		name := strconv.Itoa(d.index)
+		b.call("mknodat", b.nodes, name, d.kind|uint64(d.mode), devNumber(d.major, d.minor)).because(fmt.Sprintf("%s, %d:%d", d.path, d.major, d.minor))
+		b.call("fchownat", b.nodes, name, int(uid), int(gid), atSymlinkNoFollow).because("its owner, as seen from outside")
+		b.call("fchmodat", b.nodes, name, int(d.mode)).because("whatever the parent's umask is")
+	})
+	if first {
+		b.call("move_mount", b.nodes, "", atFDCWD, "/", moveFromFD).because("where pieces of it can be taken; the old root lies beneath, and takes it along")
+	}
+	return nil
+}
+
+// outside is what an id of a user namespace is outside of it.
+func outside(ms []specs.LinuxIDMapping, id uint32) (uint32, bool) {
+	for _, m := range ms {
+		if id >= m.ContainerID && id-m.ContainerID < m.Size {
+			return m.HostID + (id - m.ContainerID), true
+		}
+	}
+	return 0, false
 }
 
 // devNumber is what mknod takes (new_encode_dev, include/linux/kdev_t.h).

@@ -65,6 +65,13 @@ func TestRefused(t *testing.T) {
 		{"a device of no type", func(s *specs.Spec, _ *given, _ *facts.Facts) {
 			s.Linux.Devices = []specs.LinuxDevice{{Path: "/dev/x", Type: "q"}}
 		}, "linux.devices[0].type: \"q\""},
+		{"a device whose owner has no id", func(s *specs.Spec, _ *given, _ *facts.Facts) {
+			s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
+			s.Linux.UIDMappings = []specs.LinuxIDMapping{{HostID: 1000, Size: 10}}
+			s.Linux.GIDMappings = s.Linux.UIDMappings
+			owner := uint32(10)
+			s.Linux.Devices = []specs.LinuxDevice{{Path: "/dev/x", Type: "c", UID: &owner}}
+		}, "linux.devices[0]: its owner, 10:0, has no id in the container's user namespace"},
 		{"AppArmor where there is none", func(s *specs.Spec, _ *given, _ *facts.Facts) { s.Process.ApparmorProfile = "docker-default" }, "this machine has no AppArmor"},
 		{"an old kernel", func(_ *specs.Spec, _ *given, f *facts.Facts) {
 			f.Kernel, f.Features.Openat2 = facts.Version{Major: 5, Minor: 4}, false
