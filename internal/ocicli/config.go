@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -217,6 +219,7 @@ type making struct {
 	pidfdSocket                        string
 	noPivot, noKeyring                 bool
 	preserve                           int
+	notify                             string // NOTIFY_SOCKET
 }
 
 func (m *making) flags(f *flags) {
@@ -230,6 +233,7 @@ func (m *making) flags(f *flags) {
 	f.BoolVar(&m.noPivot, "no-pivot", false, "move the root over \"/\" instead of pivot_root, for an initramfs")
 	f.BoolVar(&m.noKeyring, "no-new-keyring", false, "leave the container the caller's session keyring")
 	f.IntVar(&m.preserve, "preserve-fds", 0, "hand on so many `files` from 3 on")
+	m.notify = os.Getenv("NOTIFY_SOCKET")
 }
 
 // inherited counts the files from 3 on that are handed on, LISTEN_FDS among them, and sees that they are there.
@@ -252,11 +256,19 @@ func inherited(preserve int, env *[]string) (int, error) {
 // config is what the container package makes a container of.
 func (b *bundle) config(a *app, m making, f facts.Facts) (container.Config, error) {
 	s := b.spec
-	if s.Linux.CgroupsPath == "" {
+	if a.ungrouped {
+		if l := bounded(s.Linux.Resources); l != "" {
+			return container.Config{}, fmt.Errorf("linux.resources.%s: needs a control group, and --cgroup-manager=disabled wants none", l)
+		}
+		s.Linux.CgroupsPath = ""
+	} else if s.Linux.CgroupsPath == "" {
 		s.Linux.CgroupsPath = cgroup.Default(m.id, f.UID != 0 || !f.UserNS.Initial)
 		if a.systemd {
 			s.Linux.CgroupsPath = ":porthole:" + m.id
 		}
+	}
+	if l := s.Linux; b.makes(specs.UserNamespace) && len(l.UIDMappings)+len(l.GIDMappings) == 0 {
+		l.UIDMappings, l.GIDMappings = ownIDs(f.UID, f.SubUID, f.NewUIDMap), ownIDs(f.GID, f.SubGID, f.NewGIDMap)
 	}
 	if st, err := os.Stat(s.Root.Path); err != nil {
 		return container.Config{}, fmt.Errorf("root.path: %w", err)
@@ -277,11 +289,58 @@ func (b *bundle) config(a *app, m making, f facts.Facts) (container.Config, erro
 			SharedPIDs: !b.makes(specs.PIDNamespace), SharedMounts: !b.makes(specs.MountNamespace),
 		}},
 	}
+	if m.notify != "" {
+		notified(s, m.notify, filepath.Join(a.root, m.id))
+		c.OCI.Bundle.Notify = m.notify
+	}
 	if s.Process.Env, err = environ(s.Process.Env, func() string { return homeBefore(s) }); err != nil {
 		return c, err
 	}
 	c.Inherit, err = inherited(m.preserve, &s.Process.Env)
 	return c, err
+}
+
+// ownIDs are the ids of a user namespace that is asked for without saying which: root is whoever calls us, and then come
+// those that the user has been given, as crun has it. Without the helper they are of no use.
+func ownIDs(id int, given []facts.IDRange, helper string) []specs.LinuxIDMapping {
+	ids := []specs.LinuxIDMapping{{ContainerID: 0, HostID: uint32(id), Size: 1}}
+	for _, r := range given {
+		if helper != "" {
+			ids = append(ids, specs.LinuxIDMapping{ContainerID: r.Inside, HostID: r.Outside, Size: r.Size})
+		}
+	}
+	return ids
+}
+
+// foreign says which annotations another runtime would heed. crun's begin with "run.oci."
+func foreign(annotations map[string]string) (notes []string) {
+	for _, k := range slices.Sorted(maps.Keys(annotations)) {
+		if strings.HasPrefix(k, "run.oci.") && k != container.KeepGroups {
+			notes = append(notes, fmt.Sprintf("annotations: %s is crun's own, and has no effect", k))
+		}
+	}
+	return notes
+}
+
+// bounded is a member of r that bounds what a container may use; "" where there is none. Which devices it may use is
+// not asked: the nodes that it has are all there are.
+func bounded(r *specs.LinuxResources) string {
+	if r == nil {
+		return ""
+	}
+	for _, l := range []struct {
+		name string
+		is   bool
+	}{
+		{"memory", r.Memory != nil}, {"cpu", r.CPU != nil}, {"pids", r.Pids != nil && r.Pids.Limit != nil && *r.Pids.Limit > 0},
+		{"blockIO", r.BlockIO != nil}, {"hugepageLimits", len(r.HugepageLimits) > 0}, {"network", r.Network != nil},
+		{"rdma", len(r.Rdma) > 0}, {"unified", len(r.Unified) > 0},
+	} {
+		if l.is {
+			return l.name
+		}
+	}
+	return ""
 }
 
 // filters is where compiled filters are kept, whichever root the containers have.

@@ -123,6 +123,11 @@ func (a *app) fill(claim *container.Claim, cfg container.Config, m making, termi
 	if err := os.WriteFile(filepath.Join(claim.Dir, configFile), cfg.OCI.Config, 0o600); err != nil {
 		return nil, err
 	}
+	if m.notify != "" {
+		if err := makeNotify(claim.Dir); err != nil {
+			return nil, err
+		}
+	}
 	c, err := container.Create(context.Background(), claim, cfg)
 	if err != nil {
 		return nil, a.undone(claim, limitError(err))
@@ -143,6 +148,10 @@ func (a *app) fill(claim *container.Claim, cfg container.Config, m making, termi
 	if err != nil {
 		return nil, a.undone(claim, errors.Join(err, c.Abort()))
 	}
+	if a.ungrouped {
+		c.Notes = append(c.Notes, "no control group, as --cgroup-manager=disabled wants it: nothing counts what the container uses, and no rule keeps it from a device whose node it has or makes")
+	}
+	c.Notes = append(c.Notes, foreign(cfg.Spec.Annotations)...)
 	a.log.note(c.Notes) // not beside an error: podman reads a log of one record (readConmonPipeData, libpod)
 	return c, nil
 }
@@ -218,7 +227,18 @@ func (a *app) start(f *flags) error {
 	default:
 		return fmt.Errorf("cannot start a container in the %s state", s.Status)
 	}
-	return a.begin(s, dir, fa)
+	notify, host := -1, os.Getenv("NOTIFY_SOCKET")
+	if host != "" && s.Bundle.Notify != "" {
+		if notify, err = listenNotify(dir); err != nil {
+			return err
+		}
+		defer unix.Close(notify)
+	}
+	if err := a.begin(s, dir, fa); err != nil || notify < 0 {
+		return err
+	}
+	claim.Release() // others may act on it meanwhile
+	return a.awaitReady(s, notify, host)
 }
 
 // begin starts a program that waits, with the hooks before and after it.
@@ -260,7 +280,7 @@ func (a *app) begin(s *container.State, dir string, fa facts.Facts) error {
 		if err != nil {
 			return container.Config{}, err
 		}
-		cfg, err := b.config(a, making{id: s.ID}, fa)
+		cfg, err := b.config(a, making{id: s.ID, notify: s.Bundle.Notify}, fa)
 		if s.Bundle.Listener {
 			cfg.Agent = a.agent(b)
 		}
@@ -360,6 +380,13 @@ func (a *app) runIt(m making, detach, keep bool) (int, error) {
 			return 0, undo(err)
 		}
 	}
+	notify := -1
+	if m.notify != "" {
+		if notify, err = listenNotify(c.Dir); err != nil {
+			return 0, undo(err)
+		}
+		defer unix.Close(notify)
+	}
 	if err := c.Start(ctx); err != nil {
 		return 0, undo(err)
 	}
@@ -369,11 +396,16 @@ func (a *app) runIt(m making, detach, keep bool) (int, error) {
 	if err := a.started(ctx, c.State); err != nil {
 		return 0, undo(err)
 	}
-	if detach {
-		c.Release()
-		return 0, nil
-	}
 	c.Release()
+	if detach {
+		if notify < 0 {
+			return 0, nil
+		}
+		return 0, a.awaitReady(c.State, notify, m.notify)
+	}
+	if notify >= 0 {
+		go a.passReady(notify, m.notify)
+	}
 	err = follow(relay, c.Pidfd(), c.Signal)
 	if err != nil {
 		return 0, err

@@ -12,6 +12,7 @@ import (
 
 	"porthole/caps"
 	"porthole/facts"
+	"porthole/internal/engine/container"
 	"porthole/plan"
 )
 
@@ -51,7 +52,8 @@ func (a *app) features(f *flags) error {
 			MountExtensions: &features.MountExtensions{IDMap: &features.IDMap{Enabled: yes}},
 			NetDevices:      &features.NetDevices{Enabled: yes},
 		},
-		Annotations: map[string]string{name + ".version": version},
+		PotentiallyUnsafeConfigAnnotations: []string{container.KeepGroups, "org.systemd.property."},
+		Annotations:                        map[string]string{name + ".version": version},
 	}
 	out := json.NewEncoder(os.Stdout)
 	out.SetIndent("", "  ")

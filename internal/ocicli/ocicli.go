@@ -37,8 +37,10 @@ type app struct {
 	root    string // where states are kept
 	named   bool   // root is what the command line says
 	systemd bool
-	log     logger
-	told    error // why nobody could be given a filter's listener
+	// ungrouped says that containers get no control group.
+	ungrouped bool
+	log       logger
+	told      error // why nobody could be given a filter's listener
 }
 
 // verb is one command. run gets what follows its name.
@@ -132,7 +134,7 @@ func (a *app) main(args []string) error {
 	g.BoolVar(&a.log.debug, "debug", false, "log more")
 	g.BoolVar(&a.systemd, "systemd-cgroup", false, "have systemd make control groups; linux.cgroupsPath is slice:prefix:name")
 	g.String("rootless", "auto", "accepted; what an ordinary user can do is found out")
-	manager := g.String("cgroup-manager", "", "cgroupfs or systemd; disabled is not supported")
+	manager := g.String("cgroup-manager", "", "cgroupfs, systemd, or disabled: a container stays in the group that we are in")
 	g.String("criu", "", "accepted, of no use")
 	show := g.Bool("version", false, "print the version")
 	g.alias("version", "v")
@@ -145,12 +147,13 @@ func (a *app) main(args []string) error {
 		return a.version(nil)
 	case a.log.format != "text" && a.log.format != "json":
 		return fmt.Errorf("unknown log-format %q", a.log.format)
-	case *manager == "disabled":
-		return errors.New("--cgroup-manager=disabled is not supported")
-	case *manager != "" && *manager != "cgroupfs" && *manager != "systemd":
+	case *manager == "disabled" && a.systemd:
+		return errors.New("--cgroup-manager=disabled: with --systemd-cgroup")
+	case *manager != "" && *manager != "cgroupfs" && *manager != "systemd" && *manager != "disabled":
 		return fmt.Errorf("--cgroup-manager: unknown manager %q", *manager)
 	}
 	a.systemd = a.systemd || *manager == "systemd"
+	a.ungrouped = *manager == "disabled"
 	if a.named = a.root != ""; !a.named {
 		a.root = defaultRoot()
 	}
@@ -204,7 +207,8 @@ func usage(w io.Writer, f *flags) {
 }
 
 func (a *app) version(*flags) error {
-	fmt.Printf("%s version %s\nspec: %s\ngo: %s\n", name, version, specs.Version, runtime.Version())
+	// The last line is crun's, with what that calls optional and we have.
+	fmt.Printf("%s version %s\nspec: %s\ngo: %s\n+SYSTEMD +SELINUX +APPARMOR +CAP +SECCOMP +EBPF\n", name, version, specs.Version, runtime.Version())
 	return nil
 }
 

@@ -114,6 +114,9 @@ func (s *State) Exec(ctx context.Context, cfg ExecConfig) (*Process, error) {
 	if cfg.Linux != nil {
 		opt.Personality, opt.MemoryPolicy = cfg.Linux.Personality, cfg.Linux.MemoryPolicy
 	}
+	if s.Bundle != nil {
+		opt.KeepGroups = s.Bundle.keepsGroups()
+	}
 	if s.Bundle != nil && s.Bundle.SharedMounts {
 		opt.Root = "/proc/" + strconv.Itoa(s.Pid) + "/root"
 	}

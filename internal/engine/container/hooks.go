@@ -71,7 +71,7 @@ func (c *Container) runCreateHooks(ctx context.Context) error {
 		return names
 	}
 	own := all(c.facts.Caps.Permitted)
-	p := specs.Process{Cwd: "/", Capabilities: &specs.LinuxCapabilities{Bounding: own, Effective: own, Permitted: own}}
+	p := specs.Process{Cwd: "/", Env: os.Environ(), Capabilities: &specs.LinuxCapabilities{Bounding: own, Effective: own, Permitted: own}}
 	return c.State.runInside(ctx, "createContainer", c.hooks.CreateContainer, Creating, p, nil, c.facts)
 }
 
@@ -157,7 +157,7 @@ func (s *State) outside(ctx context.Context, h specs.Hook, status Status) error 
 	if len(h.Args) > 0 {
 		cmd.Args = h.Args
 	}
-	cmd.Env = append([]string{}, h.Env...)
+	cmd.Env = hookEnv(h, os.Environ())
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &out, &errs
 	cmd.Dir = s.Bundle.Dir
 	// One that hangs is not to stay when we are killed for it. The kernel asks the thread that has cloned it (prctl(2)).
@@ -176,6 +176,15 @@ func (s *State) outside(ctx context.Context, h specs.Hook, status Status) error 
 		return context.Cause(ctx)
 	}
 	return fmt.Errorf("%w, stdout: %s, stderr: %s", err, out.String(), errs.String())
+}
+
+// hookEnv is the hook's environment: its own where it has one, be it empty, or else that of where it runs. So do runc
+// and crun; the runtime spec does not say.
+func hookEnv(h specs.Hook, around []string) []string {
+	if h.Env == nil {
+		return around
+	}
+	return h.Env
 }
 
 // runInside runs hooks in the container, as process says but for the program.
@@ -198,7 +207,7 @@ func (s *State) inside(ctx context.Context, h specs.Hook, status Status, process
 		return err
 	}
 	defer stdin.Close()
-	process.Args, process.Env = h.Args, append([]string{}, h.Env...)
+	process.Args, process.Env = h.Args, hookEnv(h, process.Env)
 	if len(h.Args) == 0 {
 		process.Args = []string{h.Path}
 	}

@@ -49,7 +49,17 @@ type Bundle struct {
 	SharedMounts bool         `json:"sharedMounts,omitempty"`
 	Listener     bool         `json:"listener,omitempty"` // its filter tells somebody: linux.seccomp.listenerPath
 	Bare         bool         `json:"bare,omitempty"`     // its config.json has no process
+	Notify       string       `json:"notify,omitempty"`   // the NOTIFY_SOCKET that it was made with
 	Hooks        *specs.Hooks `json:"hooks,omitempty"`
+}
+
+// KeepGroups is the annotation with which crun leaves a container the further groups of whoever starts it: what is
+// shared with a group of theirs is then to be had inside, where such a group has no id. Podman's --group-add=keep-groups.
+const KeepGroups = "run.oci.keep_original_groups"
+
+func (b *Bundle) keepsGroups() bool {
+	_, is := b.Annotations[KeepGroups]
+	return is
 }
 
 // option adds to a plan's options what o asks for.
@@ -61,6 +71,7 @@ func (o *OCI) option(opt *plan.Options, s *specs.Spec) {
 	if o.NoPivot {
 		opt.KernelFS = kernelFS(s.Root.Path)
 	}
+	opt.KeepGroups = o.Bundle.keepsGroups()
 	opt.Network = hooked(s.Hooks) || len(s.Linux.NetDevices) > 0
 }
 

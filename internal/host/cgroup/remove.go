@@ -3,6 +3,7 @@ package cgroup
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -101,9 +102,24 @@ func (g *Group) Kill() error {
 		if err := g.thaw(); err != nil { // in v1 a frozen process dies when it thaws
 			return err
 		}
+		if pause > time.Millisecond {
+			g.fetch(pids)
+		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("processes %d of %s are still there after SIGKILL", pids, g.path)
 		}
 		time.Sleep(pause)
+	}
+}
+
+// fetch takes processes back that somebody has put into another v1 group to freeze them: once they are in their own,
+// which is not frozen, they go on (freezer_attach, kernel/cgroup/legacy_freezer.c).
+func (g *Group) fetch(pids []int) {
+	for _, p := range g.places {
+		for _, pid := range pids {
+			if !p.V2 && p.has("freezer") {
+				_ = write(p.dir, "cgroup.procs", strconv.Itoa(pid)) // it may have ended meanwhile
+			}
+		}
 	}
 }
