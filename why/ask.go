@@ -115,6 +115,8 @@ func signed(p abi.Param) bool {
 // Stage is the scene of a container that w asks for, on the machine f, of which nothing runs: what
 // w.As's release would make of it. It fails where a container could not be specified.
 func Stage(w workload.Workload, img spec.Image, f facts.Facts) (Scene, error) {
+	known, unknown := capsOf(w, f)
+	w.Security.CapAdd = known
 	s, _, err := spec.Make(w, img, spec.Options{AppArmor: w.Security.AppArmor, CgroupsPath: "/porthole", Device: somewhere}, f)
 	if err != nil {
 		return Scene{}, err
@@ -134,6 +136,10 @@ func Stage(w workload.Workload, img spec.Image, f facts.Facts) (Scene, error) {
 	if w.Security.AppArmor != "" {
 		sc.AppArmor = w.Security.AppArmor
 	}
+	if unknown != 0 { // the release refuses it by name, and the kernel has it: what would be, is asked
+		sc = sc.granted(unknown)
+		sc.unknown = unknown
+	}
 	if len(f.LSMs) == 0 {
 		sc.LSMKnown = w.Security.AppArmor == "unconfined" || sc.Privileged
 		if sc.LSMKnown && sc.AppArmor == "" {
@@ -141,6 +147,24 @@ func Stage(w workload.Workload, img spec.Image, f facts.Facts) (Scene, error) {
 		}
 	}
 	return sc, nil
+}
+
+// capsOf parts the capabilities that a workload adds into those that its release knows, and those that only the
+// kernel does.
+func capsOf(w workload.Workload, f facts.Facts) (known []string, unknown caps.Set) {
+	for _, name := range w.Security.CapAdd {
+		one := w
+		one.Security.CapAdd, one.Security.CapDrop = []string{name}, nil
+		c, err := caps.Parse(name)
+		if err == nil && existing(caps.Of(c), f.Kernel) != 0 {
+			if _, _, err := spec.Make(one, spec.Image{Cmd: []string{"sh"}}, spec.Options{AppArmor: w.Security.AppArmor, CgroupsPath: "/porthole", Device: somewhere}, f); err != nil && strings.Contains(err.Error(), "unknown capability") {
+				unknown = unknown.Add(c)
+				continue
+			}
+		}
+		known = append(known, name)
+	}
+	return known, unknown
 }
 
 // somewhere is a device that may be on the machine in question, whose numbers nobody knows here.
@@ -172,6 +196,7 @@ type Static struct {
 	Layers  []Suspect // in the order in which they answer; those with proof Likely only might
 	Filter  string    // what the profile says of it, in lines; "" where there is none
 	Changes []Change  // what would change the verdict
+	Notes   []Message // what has to be said beside it
 }
 
 // Verdict is what becomes of a call.
@@ -193,8 +218,8 @@ func (v Verdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil 
 
 // Change is one thing that would make the verdict another.
 type Change struct {
-	What    string // "release", "kernel", "grant"
-	At      string // "docker 19.03.0", "4.8", "--cap-add SYS_PTRACE"
+	What    string // "release", "kernel", "rule", "grant"
+	At      string // "docker 19.03.0", "4.8", "porthole profile allow …", "--cap-add SYS_PTRACE"
 	Verdict Verdict
 	Errno   abi.Errno
 }
@@ -217,6 +242,9 @@ func Ask(text string, s Scene) (Static, error) {
 		}
 	}
 	a.Changes = s.changes(c, a)
+	if s.unknown != 0 {
+		a.Notes = append(a.Notes, say("note.unknowncap", "release", s.As, "caps", capsText(s.unknown, true)))
+	}
 	return a, nil
 }
 
@@ -253,7 +281,7 @@ func judge(c Call, s *Scene) Static {
 	for _, f := range refusing(q, s) {
 		// What hangs on circumstances alone, none of which are known to hold, could be said of any call.
 		bounded := f.rule.Code == "P0301" && !s.Caps.Bounding.Includes(existing(caps.All, s.Facts.Kernel))
-		if f.rule.Layer == None || !f.sure && f.known() == 0 && !slices.Contains(f.open, "arguments") && !bounded {
+		if circumstance(f) || f.rule.Layer == None || !f.sure && f.known() == 0 && !slices.Contains(f.open, "arguments") && !bounded {
 			continue
 		}
 		for _, sus := range f.suspects(q, s, false) {
@@ -269,6 +297,13 @@ func judge(c Call, s *Scene) Static {
 		}
 	}
 	return a
+}
+
+// circumstance says that a rule hangs on how much is there already, of which nothing is known: any fork might meet it.
+func circumstance(f finding) bool {
+	return !f.sure && f.met == 0 && len(f.open) > 0 && !slices.ContainsFunc(f.open, func(w string) bool {
+		return !slices.Contains([]string{"nproc", "pids-max", "max-ns", "over-limit", "key-quota"}, w)
+	})
 }
 
 func firstErrno(r *Rule) abi.Errno {
@@ -338,6 +373,12 @@ func (s *Scene) changes(c Call, now Static) []Change {
 	if s.Profile != nil {
 		out = append(out, s.releaseChanges(c)...)
 		out = append(out, s.kernelChanges(c)...)
+		t := *s
+		t.Profile, t.Filter, t.Unfiltered = nil, nil, true
+		if v := judge(c, &t); len(now.Layers) > 0 && now.Layers[0].Layer == Seccomp && differs(now, v) {
+			g := granter{s: s, call: c}
+			out = append(out, Change{"rule", Grant{Flags: g.allowCommand()[:len(g.allowCommand())-2]}.Line(), v.Verdict, v.Errno})
+		}
 	}
 	return append(out, s.grantChanges(c, now)...)
 }
@@ -418,7 +459,7 @@ func (s *Scene) kernelChanges(c Call) []Change {
 	return out
 }
 
-// grantChanges tries each capability that profile or rules name for the call.
+// grantChanges tries each capability that profile or rules name for the call, and root where that is what they want.
 func (s *Scene) grantChanges(c Call, now Static) []Change {
 	var out []Change
 	for _, k := range s.wanted(c) {
@@ -426,11 +467,33 @@ func (s *Scene) grantChanges(c Call, now Static) []Change {
 		if t.Profile != nil {
 			t.Profile = t.Profile.About(c.Name, t.Conditions)
 		}
-		if v := judge(c, &t); differs(now, v) {
+		v := judge(c, &t)
+		if differs(now, v) {
 			out = append(out, Change{"grant", "--cap-add " + short(k), v.Verdict, v.Errno})
+		}
+		if t.becomeRoot() && v.Verdict != Allowed {
+			if r := judge(c, &t); differs(v, r) {
+				out = append(out, Change{"grant", "--cap-add " + short(k) + " --user 0", r.Verdict, r.Errno})
+			}
+		}
+	}
+	if t := *s; now.Verdict != Allowed && t.becomeRoot() {
+		if v := judge(c, &t); differs(now, v) {
+			out = append(out, Change{"grant", "--user 0", v.Verdict, v.Errno})
 		}
 	}
 	return out
+}
+
+// becomeRoot makes the scene's process root of its container; false: it is already.
+func (s *Scene) becomeRoot() bool {
+	if s.Caps.EUID == 0 {
+		return false
+	}
+	c := &s.Caps
+	c.UID, c.EUID, c.SUID, c.FSUID = 0, 0, 0, 0
+	c.Permitted, c.Effective = c.Bounding, c.Bounding
+	return true
 }
 
 func short(c caps.Cap) string { return strings.TrimPrefix(c.String(), "CAP_") }

@@ -39,6 +39,7 @@ func ExampleAsk() {
 	//   P0101 no: seccomp: docker:18.06.3-ce allows ptrace only if CAP_SYS_PTRACE was granted
 	//         docker:18.06.3-ce syscalls[19] allow [CAP_SYS_PTRACE]
 	//   would change at docker 19.03.0: allowed
+	//   would change with one rule more (porthole profile allow ptrace --base docker:18.06): allowed
 	//   would change with --cap-add SYS_PTRACE: allowed
 }
 

@@ -181,6 +181,7 @@ type StaticDocument struct {
 	Errno   string       `json:"errno,omitempty"`
 	Layers  []JSONLayer  `json:"layers"`
 	Changes []JSONChange `json:"changes"`
+	Notes   []string     `json:"notes,omitempty"`
 }
 
 // JSONChange is what would turn a verdict.
@@ -203,6 +204,9 @@ func (a Static) JSON(l Lang) []byte {
 			j.Errno = c.Errno.String()
 		}
 		d.Changes = append(d.Changes, j)
+	}
+	for _, n := range a.Notes {
+		d.Notes = append(d.Notes, readTable(l).say(n))
 	}
 	return indented(d)
 }

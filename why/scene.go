@@ -56,7 +56,8 @@ type Scene struct {
 	Facts facts.Facts // of the machine
 	Sight event.Sight // what the watcher could see
 
-	tables map[abi.Arch]seccomp.Table // of Profile under Conditions, where they have been made
+	unknown caps.Set                   // granted, though the release would refuse their names
+	tables  map[abi.Arch]seccomp.Table // of Profile under Conditions, where they have been made
 }
 
 // Place is a mount and its flags.

@@ -481,6 +481,9 @@ func (a Static) Text(l Lang) string {
 		}
 		w.line("  %s", t.say(say("text.change."+c.What, "at", c.At, "verdict", t["verdict."+c.Verdict.String()]+errno)))
 	}
+	for _, n := range a.Notes {
+		w.wrapped("  "+t["text.note"]+": ", t.say(n))
+	}
 	return w.String()
 }
 
