@@ -190,3 +190,16 @@ func TestDeviceInUserNamespace(t *testing.T) {
 	}
 	h.empty()
 }
+
+// A log is named as runc does, or as crun does.
+func TestLogKinds(t *testing.T) {
+	h := newHouse(t)
+	for _, kind := range []string{"", "file:"} {
+		file := filepath.Join(t.TempDir(), "log")
+		h.fails("does not exist", "--log", kind+file, "state", "c")
+		if text, _ := os.ReadFile(file); !strings.Contains(string(text), "level=error") {
+			t.Errorf("--log %s: %q", kind, text)
+		}
+	}
+	h.fails("journald is not supported", "--log", "journald:c", "state", "c")
+}

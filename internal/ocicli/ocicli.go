@@ -142,6 +142,13 @@ func (a *app) main(args []string) error {
 	if err != nil {
 		return a.helped(g, err)
 	}
+	// crun names the kind of log in front.
+	if kind, path, _ := strings.Cut(a.log.path, ":"); kind == "file" {
+		a.log.path = path
+	} else if kind == "journald" || kind == "syslog" {
+		a.log.path = ""
+		return fmt.Errorf("--log: %s is not supported: want a file", kind)
+	}
 	switch {
 	case *show:
 		return a.version(nil)
