@@ -3,6 +3,7 @@ package ocicli
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -100,4 +101,47 @@ func TestReadWrite(t *testing.T) {
 			t.Errorf("%s: %s", options, out)
 		}
 	}
+}
+
+// A daemon that is held to some processors holds no container to them.
+func TestUnpinned(t *testing.T) {
+	h := newHouse(t)
+	allowed := func(text string) string {
+		for line := range strings.Lines(text) {
+			if rest, ok := strings.CutPrefix(line, "Cpus_allowed_list:"); ok {
+				return strings.TrimSpace(rest)
+			}
+		}
+		return ""
+	}
+	status, err := os.ReadFile("/proc/thread-self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := allowed(string(status))
+	var before, one unix.CPUSet
+	runtime.LockOSThread() // commands are forked from here, and inherit what is set here
+	defer runtime.UnlockOSThread()
+	if err := unix.SchedGetaffinity(0, &before); err != nil || before.Count() < 2 {
+		t.Skipf("needs two processors: %v", err)
+	}
+	for cpu := 0; one.Count() == 0; cpu++ {
+		if before.IsSet(cpu) {
+			one.Set(cpu)
+		}
+	}
+	if err := unix.SchedSetaffinity(0, &one); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.SchedSetaffinity(0, &before)
+	h.config(nil, "cat", "/proc/self/status")
+	if got := allowed(h.must("run", "c")); got != want {
+		t.Errorf("run: %q, want %q", got, want)
+	}
+	h.config(nil, "sleep", "100")
+	h.must("run", "-d", "c")
+	if got := allowed(h.must("exec", "c", "cat", "/proc/self/status")); got != want {
+		t.Errorf("exec: %q, want %q", got, want)
+	}
+	h.must("delete", "-f", "c")
 }

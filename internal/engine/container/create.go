@@ -222,6 +222,9 @@ const noGate plan.GateID = 0
 
 // join puts the child into its control group.
 func (c *Container) join() error {
+	if c.oci != nil {
+		defer unpin(c.State.Pid)
+	}
 	switch {
 	case c.group == nil:
 		return nil

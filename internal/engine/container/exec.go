@@ -50,6 +50,7 @@ type Process struct {
 	plan    *plan.Plan
 	console *os.File
 	apart   bool // in a group of its own
+	loose   bool // it may run where its group may
 }
 
 // namespaces are those that a process can enter, with the name of their file in /proc/PID/ns.
@@ -136,7 +137,7 @@ func (s *State) Exec(ctx context.Context, cfg ExecConfig) (*Process, error) {
 	}
 	defer done()
 	fds[plan.SlotTarget] = target
-	x := &Process{plan: p, Notes: p.Notes, apart: len(cfg.Cgroup) > 0}
+	x := &Process{plan: p, Notes: p.Notes, apart: len(cfg.Cgroup) > 0, loose: s.Bundle != nil && cfg.Process.ExecCPUAffinity == nil}
 	if x.proc, err = launch.Start(p, launch.Options{Fds: fds, Sealed: cfg.Sealed, Times: cfg.Times, PauseAfter: cfg.PauseAfter}); err != nil {
 		return nil, explain(p, cfg.Process.Args[0], err)
 	}
@@ -176,6 +177,9 @@ func (x *Process) lead(ctx context.Context, group *cgroup.Group, watch func(*os.
 			if err != nil {
 				return err
 			}
+		}
+		if g.ID == plan.GateIDs && x.loose {
+			unpin(x.proc.Pid())
 		}
 		if g.ID == plan.GateStart && terminal {
 			if x.console, err = fetchConsole(x.proc); err != nil {

@@ -75,6 +75,17 @@ func (o *OCI) option(opt *plan.Options, s *specs.Spec) {
 	opt.Network = hooked(s.Hooks) || len(s.Linux.NetDevices) > 0
 }
 
+// unpin lets a process run on every processor that its control group has, whatever those are that its caller was held to:
+// a daemon's own are none of its containers' business, and since Linux 6.2 no move to another group forgets them
+// (cpuset_attach, kernel/cgroup/cpuset.c). Where the kernel does not let us, it stays as it is.
+func unpin(pid int) {
+	var all unix.CPUSet
+	for i := range all {
+		all[i] = ^all[i]
+	}
+	_ = unix.SchedSetaffinity(pid, &all)
+}
+
 // hooked says that something is to be run while the container's mounts are there and its root is not yet "/".
 func hooked(h *specs.Hooks) bool {
 	//lint:ignore SA1019 engines still use prestart
