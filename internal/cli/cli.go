@@ -121,7 +121,7 @@ func (a *app) command(args []string) *cobra.Command {
 		root.AddCommand(c.make())
 	}
 	if slices.ContainsFunc(args, func(s string) bool { return strings.HasPrefix(s, cobra.ShellCompRequestCmd) }) {
-		complete(root)
+		a.complete(root)
 	}
 	root.InitDefaultCompletionCmd(args...)
 	root.InitDefaultHelpCmd()
