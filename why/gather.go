@@ -107,7 +107,7 @@ func counts(e event.Event, s *Scene) bool {
 		return true // it is there, and does not start
 	}
 	q := questionOf(Refusal{Event: e}, s)
-	return slices.ContainsFunc(refusing(q, s), func(f finding) bool { return f.rule.Layer != None && f.rule.Layer != Kernel && q.plausible(f) })
+	return slices.ContainsFunc(refusing(q, s), func(f finding) bool { return f.rule.Layer != None && (f.rule.Layer != Kernel || f.rule.Calls == "socket") && q.plausible(f) })
 }
 
 // plausible says that an errno which ordinary failures share points at a rule: ENOENT of a device,
@@ -116,6 +116,8 @@ func (q *question) plausible(f finding) bool {
 	switch q.errno.String() {
 	case "ENOENT":
 		return strings.HasPrefix(q.path, "/dev/") && f.rule.Layer == DeviceCgroup || f.rule.Code == "P0409"
+	case "EAFNOSUPPORT", "EPROTONOSUPPORT", "ESOCKTNOSUPPORT":
+		return true
 	case "EAGAIN", "ENOMEM", "ENOSPC", "EDQUOT", "EINVAL", "EMFILE", "EIO", "EFBIG":
 		return f.rule.matches(q) == yes || !strings.Contains(f.rule.Args, "=")
 	}

@@ -70,8 +70,8 @@ func Begin(s Scene, first Outcome, opt Options) *Inquiry {
 	s.prepare()
 	q := &Inquiry{scene: s, first: first, opt: opt}
 	q.answers = q.judge(first)
-	if !first.failed() { // nobody gave up over what it read
-		q.answers = slices.DeleteFunc(q.answers, func(a Answer) bool { return a.Refusal.Event.Kind == event.Read })
+	if !first.failed() { // nobody gave up over what it read, or over what this kernel has not
+		q.answers = slices.DeleteFunc(q.answers, func(a Answer) bool { return a.Refusal.Event.Kind == event.Read || a.Layers[0].Layer == Kernel })
 	}
 	for _, a := range q.answers {
 		q.suspect(a)

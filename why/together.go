@@ -42,8 +42,9 @@ func (q *Inquiry) together(e *Explanation, a *Answer) {
 	for _, c := range set.Without(s.Caps.Bounding).List() {
 		with = append(with, "--cap-add", short(c))
 	}
+	proof := Proved
 	if set != 0 && s.Caps.EUID != 0 {
-		with = append(with, "--user", "0")
+		with, proof = append(with, "--user", "0"), ByRules // the experiment gave them to the user as he is
 	}
 	t := s.granted(set)
 	var rules []string
@@ -52,7 +53,7 @@ func (q *Inquiry) together(e *Explanation, a *Answer) {
 			rules = append(rules, profile.AllowExpr(ruleCall(f.Call, s)))
 		}
 	}
-	g := Grant{Flags: with, What: say("grant.together"), Order: orderRule, Host: set&reaching != 0 && s.UserNS.Initial, Caps: capsText(set, true), Proof: Proved}
+	g := Grant{Flags: with, What: say("grant.together"), Order: orderRule, Host: set&reaching != 0 && s.UserNS.Initial, Caps: capsText(set, true), Proof: proof}
 	switch {
 	case set.Has(caps.CAP_SYS_ADMIN):
 		g.Order = orderAdmin
