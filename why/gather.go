@@ -107,7 +107,9 @@ func counts(e event.Event, s *Scene) bool {
 		return true // it is there, and does not start
 	}
 	q := questionOf(Refusal{Event: e}, s)
-	return slices.ContainsFunc(refusing(q, s), func(f finding) bool { return f.rule.Layer != None && (f.rule.Layer != Kernel || f.rule.Calls == "socket") && q.plausible(f) })
+	return slices.ContainsFunc(refusing(q, s), func(f finding) bool {
+		return f.rule.Layer != None && (f.rule.Layer != Kernel || f.rule.Calls == "socket") && q.plausible(f)
+	})
 }
 
 // plausible says that an errno which ordinary failures share points at a rule: ENOENT of a device,
