@@ -6,8 +6,10 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"porthole/tree"
@@ -30,7 +32,23 @@ func (l Loss) String() string {
 	if l.Why != "" {
 		s += " (" + l.Why + ")"
 	}
-	return s
+	return visible(s)
+}
+
+// visible writes out what would be a command to a terminal, or a line of its own.
+func visible(s string) string {
+	if !strings.ContainsFunc(s, unicode.IsControl) {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if unicode.IsControl(r) {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
 }
 
 // reading is one text being read.

@@ -457,6 +457,10 @@ func (o *ociReading) devices(rules, nodes []*tree.Node) {
 	}
 	access := map[string]string{}
 	for _, r := range rules {
+		if a := r.Get("access"); strings.Trim(a.Text(), "rwm") != "" {
+			a.Fail("want r, w and m, not %s", a.Short())
+			continue
+		}
 		allow, rule := r.Get("allow").True(), said(r)
 		head := number(rule)
 		switch {

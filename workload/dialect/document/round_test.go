@@ -460,3 +460,55 @@ func reorder(got, want workload.Workload) workload.Workload {
 	sort.SliceStable(got.Env, func(i, j int) bool { return rank[got.Env[i].Name] < rank[got.Env[j].Name] })
 	return got
 }
+
+// A workload's text is nothing else in another dialect: no line of a unit, no flag, no command. Each member holds what would be
+// one if it stood there bare.
+func TestNothingElse(t *testing.T) {
+	const evil = "x\nExecStart=/evil\n--privileged '\"; /evil $(/evil) `/evil` \x1b[2J"
+	v, n := evil, 1
+	w := workload.Workload{
+		Name: evil, Image: "dir:/" + evil, Args: []string{"/bin/true", evil}, Env: []workload.EnvVar{{Name: evil, Value: &v}, {Name: "A", Value: &v}, {Name: evil}},
+		Dir: "/" + evil, User: evil, Groups: []string{evil}, Hostname: evil, Labels: map[string]string{evil: evil}, StopSignal: evil, Entrypoint: []string{},
+		Security: workload.Security{AppArmor: evil, Labels: []string{evil}, MaskedPaths: []string{"/" + evil}, ReadonlyPaths: []string{"/" + evil}, Seccomp: "unconfined"},
+		Mounts: []workload.Mount{
+			{Type: workload.Bind, Source: "/" + evil, Target: "/a" + evil, Propagation: evil, Options: []string{evil}},
+			{Type: workload.Tmpfs, Target: "/b" + evil, Options: []string{evil}}, {Type: workload.Volume, Source: evil, Target: "/c"},
+		},
+		Devices: []workload.Device{{Source: "/dev/null", Target: "/dev/null", Access: "rwm\n" + evil}, {Rule: evil}},
+		NS:      workload.Namespaces{PID: evil, Network: evil, IPC: evil},
+		Limits:  workload.Limits{CpusetCpus: evil, CpusetMems: evil, Ulimits: []workload.Ulimit{{Name: evil}}, OOMScoreAdj: &n},
+		Sysctls: map[string]string{evil: evil},
+	}
+	// One member at a time, as a dialect may refuse the whole for one of them.
+	of := reflect.ValueOf(w)
+	for i := range of.NumField() {
+		var one workload.Workload
+		one.Image, one.Entrypoint, one.Args = "host", []string{}, []string{"/bin/true"}
+		reflect.ValueOf(&one).Elem().Field(i).Set(of.Field(i))
+		for _, d := range All() {
+			text, losses, err := d.Write(one, Options{})
+			if err != nil {
+				continue // it says that it can't be said
+			}
+			for _, l := range losses {
+				if strings.ContainsAny(l.String(), "\n\x1b") {
+					t.Errorf("%s: a loss with control characters: %q", d.Name, l)
+				}
+			}
+			lines := strings.Split(string(text), "\n")
+			if d.Name == "systemd" && slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "ExecStart=/evil") }) {
+				t.Errorf("%s of %s is a line:\n%s", of.Type().Field(i).Name, d.Name, text)
+			}
+			if d.Name == "docker" || d.Name == "bwrap" {
+				words, err := split(strings.TrimSpace(string(text)), func(string) (string, bool) { return "", false })
+				if err != nil || slices.Contains(words, "--privileged") || slices.Contains(words, "/evil") {
+					t.Errorf("%s of %s is a command: %v\n%s", of.Type().Field(i).Name, d.Name, err, text)
+				}
+			}
+			back, _, err := d.Read(text, Options{})
+			if err == nil && (back.Security.Privileged || len(back.Args) > 0 && back.Args[0] == "/evil") {
+				t.Errorf("%s of %s comes back as something else:\n%s", of.Type().Field(i).Name, d.Name, text)
+			}
+		}
+	}
+}

@@ -364,7 +364,7 @@ func systemdPaths(w *writing, u *unitText, s *workload.Security) {
 		}
 	}
 	for i := range w.Devices {
-		if d := &w.Devices[i]; d.Rule == "" && d.Source == d.Target && strings.HasPrefix(d.Source, "/dev/") && oneWord(d.Source) {
+		if d := &w.Devices[i]; d.Rule == "" && d.Source == d.Target && strings.HasPrefix(d.Source, "/dev/") && oneWord(d.Source) && d.Access != "" && strings.Trim(d.Access, "rwm") == "" {
 			v := take(d)
 			u.say("DeviceAllow", v.Source+" "+v.Access)
 		} else {
