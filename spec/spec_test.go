@@ -2,6 +2,7 @@ package spec
 
 import (
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -529,6 +530,9 @@ func FuzzResolveUser(f *testing.F) {
 		if err == nil && (u.UID > 1<<31-1 || u.GID > 1<<31-1) {
 			t.Errorf("%q gave %+v", spec, u)
 		}
+		if groups, err := ResolveGroups([]string{spec}, []byte(group)); err == nil && (len(groups) != 1 || groups[0] > 1<<31-1) {
+			t.Errorf("%q gave the groups %v", spec, groups)
+		}
 	})
 }
 
@@ -550,5 +554,20 @@ func TestMemoryWithoutSwapAccounting(t *testing.T) {
 	m := s.Linux.Resources.Memory
 	if m == nil || m.Limit == nil || *m.Limit != 64<<20 || m.Swap != nil || len(warns) != 1 {
 		t.Errorf("memory %+v, warnings %v: want the limit without swap, and one warning", m, warns)
+	}
+}
+
+// Whatever stands for a user or a group is found or refused; nothing of it is taken for granted.
+func TestOddUsers(t *testing.T) {
+	passwd, group := []byte("root:x:0:0::/root:/bin/sh\n:x:7:7::/:\nana:x:1:2::/:\n"), []byte("root:x:0:\n:x:9:\nclub:x:3:ana\n")
+	for _, files := range [][2][]byte{{passwd, group}, {nil, nil}, {[]byte("\n\n"), []byte(":::\n")}} {
+		for _, s := range []string{"", ":", "::", "0:", ":0", "root:", ":club", "ana:club:x", "-1", "0:-1", "99999999999", " ", "\n", "ana\n"} {
+			if u, err := ResolveUser(s, files[0], files[1]); err == nil && (u.UID > math.MaxInt32 || u.GID > math.MaxInt32) {
+				t.Errorf("%q is %+v", s, u)
+			}
+			if _, err := ResolveGroups([]string{s}, files[1]); (s == "" || s == "-1" || s == "99999999999") && err == nil {
+				t.Errorf("%q is a group", s)
+			}
+		}
 	}
 }

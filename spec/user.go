@@ -2,6 +2,7 @@ package spec
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"math"
 	"slices"
@@ -34,6 +35,9 @@ func ResolveUser(spec string, passwd, group []byte) (User, error) {
 // ResolveGroups looks up what --group-add says. A name needs a group file; the error is
 // Docker's: "unable to find group nosuch".
 func ResolveGroups(names []string, group []byte) ([]uint32, error) {
+	if slices.Contains(names, "") { // of which the parser makes no group, and goes on with it
+		return nil, errors.New("--group-add: a group has a name or a number")
+	}
 	gids, err := user.GetAdditionalGroups(names, reader(group))
 	if err != nil {
 		return nil, err

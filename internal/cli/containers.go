@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -85,7 +86,7 @@ func (a *app) kill() *cobra.Command {
 	var sig string
 	cmd := a.onEngine("kill [flags] CONTAINER…", "send a signal to a container's first process", wants(1, -1),
 		func(_ context.Context, e *engine.Engine, names []string) error {
-			return each(names, func(n string) (any, error) { return n, e.Kill(n, sig) })
+			return each(names, func(n string) (any, error) { return n, e.Kill(n, cmp.Or(sig, "KILL")) })
 		})
 	cmd.Flags().StringVarP(&sig, "signal", "s", "KILL", "which `signal`, by name or number")
 	return cmd

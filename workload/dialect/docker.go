@@ -170,7 +170,7 @@ func (e *Exec) Read(args []string, o Outside) (workload.Exec, error) {
 		return workload.Exec{}, err
 	}
 	if s.AppArmor != "" || s.Labels != nil || s.SystemPaths != "" || s.WritableCgroups != nil {
-		return workload.Exec{}, errors.New("exec: --security-opt takes seccomp and no-new-privileges only: the rest belongs to the container")
+		return workload.Exec{}, errors.New("--security-opt takes seccomp and no-new-privileges only: the rest belongs to the container")
 	}
 	x.Seccomp, x.SeccompDoc, x.NoNewPrivs = s.Seccomp, s.SeccompDoc, s.NoNewPrivs
 	return x, nil
