@@ -33,11 +33,14 @@ var reaching = caps.Of(caps.CAP_SYS_TIME, caps.CAP_SYSLOG, caps.CAP_SYS_BOOT, ca
 
 // grants lists what would help, least first, and what is often advised instead.
 func (q *Inquiry) grants(e *Explanation, a *Answer) ([]Grant, []Advice, []Message) {
-	if e.Flaky {
-		return nil, nil, nil
-	}
 	g := granter{s: &q.scene, call: asked(a.Refusal.Event), path: pathOf(a.Refusal.Event), q: questionOf(a.Refusal, &q.scene)}
 	layers := slices.Clone(a.Layers)
+	if e.Flaky { // experiments say nothing then, and what was seen, or follows, still does
+		layers = slices.DeleteFunc(layers, func(s Suspect) bool { return s.Proof < ByRules })
+		if len(layers) == 0 {
+			return nil, nil, nil
+		}
+	}
 	if e.Cause != nil && a.Effect { // proved: only what was needed has to be granted
 		caused := func(s Suspect) bool {
 			return slices.ContainsFunc(s.Factors, func(f Factor) bool { return slices.Contains(e.Cause, f) })
@@ -63,7 +66,9 @@ func (q *Inquiry) grants(e *Explanation, a *Answer) ([]Grant, []Advice, []Messag
 	g.collect(layers)
 	g.instead(layers)
 	for i := range g.list {
-		g.list[i].Proof = q.proven(g.list[i])
+		if g.list[i].Proof = q.proven(g.list[i]); e.Flaky {
+			g.list[i].Proof = ByRules
+		}
 	}
 	slices.SortStableFunc(g.list, func(a, b Grant) int { return a.Order - b.Order })
 	if makesUser(g.call.Call) && slices.ContainsFunc(layers, func(s Suspect) bool { return s.Layer == Seccomp }) {

@@ -718,7 +718,12 @@ func (q *Inquiry) last(a *Answer) bool {
 // rank puts what a program asked for before what it merely tries.
 func rank(r Refusal) int {
 	name, _ := r.Event.Arch.Name(r.Event.Nr)
+	const audit = 9 // NETLINK_AUDIT: few programs end for want of a log
 	switch {
+	case r.Event.Kind == event.Exec:
+		return 4 // all that it does afterwards, it does as somebody else
+	case r.Event.Kind == event.Nack && r.Event.Netlink.Protocol == audit:
+		return 1
 	case r.Event.Kind == event.Read:
 		return 0
 	case r.Event.Errno.String() == "ENOSYS":

@@ -630,6 +630,18 @@ func (s *Scene) onlyTmpfs(flag string) (at string) {
 	return at
 }
 
+// netlinkCap is the capability that a netlink request wants, by its protocol.
+func netlinkCap(n event.Netlink) (caps.Cap, string) {
+	const audit = 9 // NETLINK_AUDIT; user messages: include/uapi/linux/audit.h
+	switch user := n.Type >= 1100 && n.Type < 1200 || n.Type >= 2100 && n.Type < 3000; {
+	case n.Protocol != audit:
+		return caps.CAP_NET_ADMIN, "rtnetlink_rcv_msg, net/core/rtnetlink.c; netlink(7)"
+	case user:
+		return caps.CAP_AUDIT_WRITE, "audit_netlink_ok, kernel/audit.c"
+	}
+	return caps.CAP_AUDIT_CONTROL, "audit_netlink_ok, kernel/audit.c"
+}
+
 // silent names who is behind a refusal in which no call failed.
 func silent(r Refusal, s *Scene) []Suspect {
 	e := r.Event
@@ -664,11 +676,12 @@ func silent(r Refusal, s *Scene) []Suspect {
 				Source: "addrconf_add_dev, net/ipv6/addrconf.c; fib6_nh_init, net/ipv6/route.c"}}
 		}
 		q := questionOf(r, s)
-		sus := capSuspect(caps.CAP_NET_ADMIN, q, s, Likely, "rtnetlink_rcv_msg, net/core/rtnetlink.c; netlink(7)", q.who.Effective.Has(caps.CAP_NET_ADMIN))
+		c, source := netlinkCap(e.Netlink)
+		sus := capSuspect(c, q, s, Likely, source, q.who.Effective.Has(c))
 		if sus.Code == "P0302" {
 			sus.Code = "P0305"
 		}
-		sus.Detail = say("detail.netlink", "errno", e.Errno.String())
+		sus.Detail = say("detail.netlink", "errno", e.Errno.String(), "caps", c.String())
 		return []Suspect{sus}
 	}
 	if e.Kind == event.Starved {

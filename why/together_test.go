@@ -82,3 +82,15 @@ func TestStarved(t *testing.T) {
 		t.Errorf("a program that ended well gave up over what it read: %+v", got.Refusals)
 	}
 }
+
+// What the audit subsystem answers is no matter of CAP_NET_ADMIN.
+func TestAudit(t *testing.T) {
+	s := defaultScene(t, workload.Workload{As: "podman"})
+	for kind, want := range map[uint16]caps.Cap{1112: caps.CAP_AUDIT_WRITE, 1000: caps.CAP_AUDIT_CONTROL} {
+		e := event.Event{Kind: event.Nack, Comm: "sshd", Arch: abi.X86_64, Nr: 45, Errno: abi.EPERM, Netlink: event.Netlink{Protocol: 9, Type: kind}}
+		sus := Suspects(Refusal{Event: e, Silent: true}, s)
+		if sus[0].Layer != Capability || sus[0].Factors[0].Caps != caps.Of(want) {
+			t.Errorf("message %d: %+v, want %v", kind, sus, want)
+		}
+	}
+}
