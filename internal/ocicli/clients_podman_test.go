@@ -17,7 +17,7 @@ func (c *client) podman(before, become, options string) {
 	const limits = `default_ulimits = ["nofile=1024:1024", "nproc=16384:16384"]`
 	c.must(`mkdir -p root run tmp home/.config/containers && printf '{"default":[{"type":"insecureAcceptAnything"}]}' > home/.config/containers/policy.json && : > registries.conf &&` +
 		` printf '[storage]\ndriver = "overlay"\nrunroot = "` + c.dir + `/run"\ngraphroot = "` + c.dir + `/root"\n' > storage.conf && printf '[storage]\ndriver = "overlay"\n' > home/.config/containers/storage.conf &&` +
-		` printf '[containers]\n` + limits + `\n[engine]\nevents_logger = "file"\ncgroup_manager = "cgroupfs"\nruntime_supports_json = ["crun", "runc", "porthole-oci"]\n' > containers.conf`)
+		` printf '[containers]\n` + limits + `\n[engine]\nevents_logger = "file"\ncgroup_manager = "cgroupfs"\nruntime_supports_json = ["crun", "runc", "porthole-oci"]\nruntime_supports_nocgroup = ["crun", "porthole-oci"]\n' > containers.conf`)
 	c.must("cat > p <<'E'\n#!/bin/sh\nexec unshare -m --propagation shared sh -c '" + c.hide() + before + "cd /; exec \"$@\"' - " + become + " podman " + options + " \"$@\"\nE\nchmod +x p")
 	c.call = c.dir + "/p"
 	c.must("$C import $D/img.tar bb")
@@ -106,6 +106,11 @@ func TestPodman(t *testing.T) {
 		"$C $R stats --no-stream --format '{{.Name}}' a",
 		"$C $R update -m 100m a", "$C $R exec a cat /sys/fs/cgroup/memory/memory.limit_in_bytes",
 		"$C $R rm -f -t 0 a",
+		"$C $R run --rm --cgroups=disabled "+alone+"bb sh -c 'sort /proc/self/cgroup'",
+		"$C $R run --rm --group-add keep-groups "+alone+"bb id -G",
+		"$C $R run --rm --device-cgroup-rule 'c 1:11 r' --cap-add SYSLOG "+alone+"bb sh -c 'mknod /k c 1 11 && head -c 1 </k | wc -c; mknod /m c 1 1 && head -c 1 /m'",
+		"$C $R run --rm --systemd=always "+alone+"bb sh -c 'cut -d\" \" -f5 /proc/self/mountinfo | grep -E \"^/(run|tmp|var/log/journal)\" | sort; echo $container'",
+		"$C $R create --name o "+alone+"bb echo cloned | wc -l; $C $R container clone o o2 | wc -l; $C $R start -a o2; $C $R rm o o2 | wc -l",
 	)))
 	c.clean()
 }
