@@ -293,7 +293,10 @@ func killPaused(v victim) (reached bool, err error) {
 			if err != nil {
 				return false, fmt.Errorf("%w: %s", err, &out)
 			}
-			return false, nil
+			if detached { // its monitor goes on, in a directory that the test takes away
+				err = vanished(v.Root)
+			}
+			return false, err
 		case <-deadline:
 			cmd.Process.Kill()
 			return false, fmt.Errorf("neither paused nor ended: %s", &out)
@@ -337,6 +340,19 @@ func killPaused(v victim) (reached bool, err error) {
 			return true, fmt.Errorf("left behind: %s", strings.Join(l, "\n"))
 		}
 		return true, nil
+	}
+}
+
+// vanished waits until nothing is left of any container.
+func vanished(root string) error {
+	for until := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		entries, err := os.ReadDir(filepath.Join(root, "containers"))
+		if err != nil || len(entries) == 0 || len(entries) == 1 && entries[0].Name() == ".lock" {
+			return err
+		}
+		if time.Now().After(until) {
+			return fmt.Errorf("still there: %v", entries)
+		}
 	}
 }
 
