@@ -145,3 +145,15 @@ func TestUnpinned(t *testing.T) {
 	}
 	h.must("delete", "-f", "c")
 }
+
+// A createContainer hook runs in the container's root filesystem, by its path on the host, and not in the host's root.
+func TestHookDirectory(t *testing.T) {
+	h := newHouse(t)
+	h.config(func(s *specs.Spec) {
+		s.Hooks = &specs.Hooks{CreateContainer: []specs.Hook{{Path: "/bin/sh", Args: []string{"sh", "-c", "pwd > ./tmp/here && mount -t tmpfs tmpfs ./etc"}}}}
+	}, "sh", "-c", "cat /tmp/here; grep -c ' /etc ' /proc/mounts")
+	if out := h.must("run", "c"); out != h.bundle+"/rootfs\n1\n" {
+		t.Errorf("%q", out)
+	}
+	h.empty()
+}

@@ -71,7 +71,13 @@ func (c *Container) runCreateHooks(ctx context.Context) error {
 		return names
 	}
 	own := all(c.facts.Caps.Permitted)
-	p := specs.Process{Cwd: "/", Env: os.Environ(), Capabilities: &specs.LinuxCapabilities{Bounding: own, Effective: own, Permitted: own}}
+	// The root filesystem, the container's by now: as under runc a hook need not ask where that is. In a user namespace
+	// the way there may be closed to it.
+	cwd := "/"
+	if spaces, err := apart(c.State.Pid); err == nil && spaces&unix.CLONE_NEWUSER == 0 && spaces&unix.CLONE_NEWNS != 0 && c.State.Bundle != nil {
+		cwd = c.State.Bundle.Rootfs
+	}
+	p := specs.Process{Cwd: cwd, Env: os.Environ(), Capabilities: &specs.LinuxCapabilities{Bounding: own, Effective: own, Permitted: own}}
 	return c.State.runInside(ctx, "createContainer", c.hooks.CreateContainer, Creating, p, nil, c.facts)
 }
 
