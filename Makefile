@@ -7,7 +7,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 export CGO_ENABLED = 0
 
-.PHONY: all build demo test test-vm test-root test-rootless test-why test-clients test-conformance test-suites lint generate bench bench-oci man setup clean
+.PHONY: all build demo test test-vm test-root test-why test-clients test-conformance test-suites lint generate bench bench-oci man setup clean
 
 all: build
 
