@@ -72,6 +72,7 @@ func newHouse(t *testing.T) *house {
 func (h *house) config(change func(*specs.Spec), args ...string) {
 	h.t.Helper()
 	s := example()
+	s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: "cgroup"}) // which spec adds on v2
 	s.Process.Args, s.Process.Terminal = args, false
 	s.Root.Readonly = false
 	s.Linux.CgroupsPath = "/" + h.group
