@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 
 	"porthole/internal/host/sys"
 
@@ -16,12 +17,20 @@ import (
 // none of our pages to be copied when we write to them after the clone. What another thread maps
 // meanwhile the child unmaps itself: see shed. (Go's own os/exec shares all memory with its child
 // and does not care.)
+//
+// The caller holds births from here to the clone: another's unshare would take this raft from the child, which would
+// end with SIGSEGV before its first step.
 func unshare(raft []byte) {
 	for _, part := range around(raft) {
 		// ENOMEM says that there are holes; the rest is done.
 		unix.RawSyscall(unix.SYS_MADVISE, uintptr(part[0]), uintptr(part[1]), unix.MADV_DONTFORK)
 	}
+	// Another's unshare may have come since it was mapped.
+	unix.RawSyscall(unix.SYS_MADVISE, sys.Addr(raft), uintptr(len(raft)), unix.MADV_DOFORK)
 }
+
+// births is held while it matters which memory a child is born with.
+var births sync.Mutex
 
 // around are the two stretches of address space on either side of b: address and length.
 func around(b []byte) [][2]uint64 {

@@ -241,6 +241,7 @@ func (p *Process) clone(prog uintptr, clone3 bool) error {
 	}
 	order.PutUint64(r.page[pageStart:], uint64(monotonic()))
 	entry, errs, page := sys.Addr(r.code), sys.Addr(r.data)+uintptr(r.errs), sys.Addr(r.page)
+	births.Lock()
 	if !p.own.whole {
 		unshare(r.all)
 	}
@@ -253,6 +254,7 @@ func (p *Process) clone(prog uintptr, clone3 bool) error {
 		call = "clone"
 		pid = masked(unix.SYS_CLONE, uintptr(flags&elder)|uintptr(unix.SIGCHLD), 0, 0, entry, prog, page, errs)
 	}
+	births.Unlock()
 	if e := unix.Errno(-pid); e < 4096 {
 		r.setSlot(plan.SlotPidfd, -1)
 		call := plan.Step{Call: call, Args: []plan.Arg{num(flags)}, Why: "create the child"}

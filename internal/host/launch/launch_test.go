@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -608,4 +609,27 @@ func TestPauseAfter(t *testing.T) {
 	if pr.Slot(plan.FirstFree) < 0 || pr.Slot(plan.FirstFree+1) >= 0 {
 		t.Error("it does not stand after step 1")
 	}
+}
+
+// Children that are born at once each keep their own memory: one in a thousand had lost it to another's birth.
+func TestBornAtOnce(t *testing.T) {
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 250 {
+				pr, err := Start(&plan.Plan{Child: []plan.Step{step("exit_group", num(7))}}, Options{Sealed: os.Getuid() != 0})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				status, _, err := pr.Wait()
+				pr.Close()
+				if err != nil || status.ExitStatus() != 7 {
+					t.Errorf("%v: %#x", err, status)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
