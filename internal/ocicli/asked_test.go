@@ -101,11 +101,12 @@ func TestUngrouped(t *testing.T) {
 		t.Fatal(err)
 	}
 	none := func(args ...string) []string { return append([]string{"--cgroup-manager=disabled"}, args...) }
-	h.config(nil, "cat", "/proc/self/cgroup")
+	seeing := func(s *specs.Spec) { s.Linux.Namespaces = remove(s.Linux.Namespaces, inCgroupNamespace) }
+	h.config(seeing, "cat", "/proc/self/cgroup")
 	if out := h.must(none("run", "c")...); out != string(own) {
 		t.Errorf("groups\n%s, ours\n%s", out, own)
 	}
-	h.config(nil, "sleep", "100")
+	h.config(seeing, "sleep", "100")
 	h.must(none("create", "c")...)
 	h.must("start", "c")
 	if out := h.must(none("exec", "c", "cat", "/proc/self/cgroup")...); out != string(own) {

@@ -32,7 +32,7 @@ func (h *house) somewhere(pid int) (dir string) {
 func TestExecCgroup(t *testing.T) {
 	h := newHouse(t)
 	h.config(func(s *specs.Spec) { // so that it sees where it is
-		s.Linux.Namespaces = remove(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == "cgroup" })
+		s.Linux.Namespaces = remove(s.Linux.Namespaces, inCgroupNamespace)
 	}, "sleep", "100")
 	h.must("run", "-d", "c")
 	defer h.must("delete", "-f", "c")

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -68,11 +69,15 @@ func newHouse(t *testing.T) *house {
 	return h
 }
 
+func inCgroupNamespace(n specs.LinuxNamespace) bool { return n.Type == specs.CgroupNamespace }
+
 // config writes config.json: the one that spec writes, to run args without a terminal, as change has it.
 func (h *house) config(change func(*specs.Spec), args ...string) {
 	h.t.Helper()
 	s := example()
-	s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: "cgroup"}) // which spec adds on v2
+	if !slices.ContainsFunc(s.Linux.Namespaces, inCgroupNamespace) { // spec adds it on v2
+		s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.CgroupNamespace})
+	}
 	s.Process.Args, s.Process.Terminal = args, false
 	s.Root.Readonly = false
 	s.Linux.CgroupsPath = "/" + h.group
